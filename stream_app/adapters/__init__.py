@@ -1,0 +1,1 @@
+"""Everything that touches the outside: wire formats, event files, stored state."""

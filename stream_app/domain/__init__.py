@@ -1,0 +1,1 @@
+"""The rules of segmentation: pure functions and values on numpy arrays, without input, output or clock."""

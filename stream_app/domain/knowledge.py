@@ -1,0 +1,79 @@
+"""What the learner knows of the population: scoring and cut points, versioned and immutable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+QUANTILE_STEPS = 1000
+"""Steps of the grid by which a score is told as a percentile: a tenth of a percent each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """Parameters that turn a row into scores; they change rarely, and only together with their cut points.
+
+    Parameters
+    ----------
+    version
+        Counts up from 1.
+    weights
+        Axis name to one weight for each additive term of its score, in the order of the terms.
+    """
+
+    version: int
+    weights: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AxisKnowledge:
+    """The lines of one axis and the population they were taken from.
+
+    Parameters
+    ----------
+    cut_points
+        Shape `(n_tiers - 1,)`, float64: scores at the tiers' edges; a score at the line is above it.
+    promote_lines, demote_lines
+        Shape `(n_tiers - 1,)`, float64: edges of the hysteresis band around each cut point (S17).
+    term_means
+        Shape `(n_terms,)`, float64: population mean of each additive term (S20).
+    quantile_scores
+        Shape `(QUANTILE_STEPS + 1,)`, float64, not decreasing: lower bucket edge of each quantile; empty before the
+        population has been seen.
+    rated_count
+        How many rated customers the lines were taken from.
+    """
+
+    cut_points: NDArray[np.float64]
+    promote_lines: NDArray[np.float64]
+    demote_lines: NDArray[np.float64]
+    term_means: NDArray[np.float64]
+    quantile_scores: NDArray[np.float64]
+    rated_count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """One version of all that shards apply.
+
+    Parameters
+    ----------
+    version
+        Counts up from 1; every segment change names the version that made it.
+    policy_hash
+        Content hash of the policy it was made under.
+    time_reached_ms
+        The tick it was made at, in milliseconds since 1970-01-01 UTC; -1 for the first version.
+    scoring
+        How rows are scored.
+    axes
+        Axis name to its lines; None while there are none, because too few customers are rated (S13).
+    """
+
+    version: int
+    policy_hash: str
+    time_reached_ms: int
+    scoring: Scoring
+    axes: dict[str, AxisKnowledge | None]

@@ -1,0 +1,1 @@
+"""What the engine knows of the whole population, and how that knowledge is renewed."""
