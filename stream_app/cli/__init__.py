@@ -1,0 +1,53 @@
+"""The command line: commands are thin, import what they need when they run, and fail with one line."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from stream_app import __version__
+from stream_app.domain.errors import StreamAppError
+
+EXIT_USAGE = 2
+"""Exit code for everything that the user can mend: arguments, policy, input files, stored state."""
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="stream-app",
+    help="Customer segments that follow behaviour, as it happens.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(*, is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"stream-app {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=lambda is_wanted: _print_version(is_wanted=is_wanted)
+    ),
+) -> None:
+    """Customer segments that follow behaviour, as it happens."""
+
+
+def main() -> None:
+    """Run the command line; expected errors become one line each on standard error and exit code 2."""
+    try:
+        app()
+    except StreamAppError as error:
+        typer.echo(f"stream-app: {error}", err=True)
+        for fault in getattr(error, "faults", ()):
+            typer.echo(f"  {fault}", err=True)
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        typer.echo("stream-app: interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
