@@ -1,0 +1,130 @@
+"""The way from customer ids to table rows: a hash index searched for a whole batch at once."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.domain.identifiers import hash_ids
+
+KEY_BYTES = 40
+"""Width of a key; ids up to this length (a UUID has 36) are their own key."""
+_LONG_KEY_MARK = b"\xff"
+"""First byte of the key of a longer id: never part of UTF-8, so no id can be taken for such a key."""
+_ROW_BITS = np.uint64(32)
+_ROW_MASK = np.uint64(0xFFFFFFFF)
+_SLOTS_MIN = 1 << 12
+
+
+def keys_of(ids: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
+    """Give every id a key of fixed width that no other id has.
+
+    Parameters
+    ----------
+    ids
+        Shape `(n,)`, dtype `S<width>`.
+
+    Returns
+    -------
+    NDArray[np.bytes_]
+        Shape `(n,)`, dtype `S40`: the id, or a mark and blake2b-312 of an id that is longer.
+    """
+    keys = ids.astype(f"S{KEY_BYTES}")
+    if ids.dtype.itemsize > KEY_BYTES:
+        for place in np.flatnonzero(np.char.str_len(ids) > KEY_BYTES).tolist():
+            digest = blake2b(bytes(ids[place]), digest_size=KEY_BYTES - 1).digest()
+            keys[place] = _LONG_KEY_MARK + digest
+    return keys
+
+
+class IdIndex:
+    """An open-addressing hash table from keys to row numbers.
+
+    A slot holds the upper half of the key's hash and the row number plus one, in 64 bits; a match is verified against
+    the stored key, so two ids never share a row. Only the table that owns the index changes it.
+
+    Parameters
+    ----------
+    keys
+        Shape `(capacity,)`, dtype `S40`: the key of each row, kept by the owner.
+    """
+
+    def __init__(self, keys: NDArray[np.bytes_]) -> None:
+        self._keys = keys
+        self._slots = np.zeros(_SLOTS_MIN, dtype=np.uint64)
+        self._count = 0
+
+    @property
+    def byte_count(self) -> int:
+        """Memory in use, in bytes."""
+        return self._slots.nbytes
+
+    def find(self, keys: NDArray[np.bytes_], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Look rows up.
+
+        Parameters
+        ----------
+        keys
+            Shape `(n,)`, dtype `S40`.
+        hashes
+            Shape `(n,)`: `hash_ids(keys)`.
+
+        Returns
+        -------
+        NDArray[np.int64]
+            Shape `(n,)`: row numbers, -1 where the key is unknown.
+        """
+        mask = np.uint64(len(self._slots) - 1)
+        found = np.full(len(keys), -1, dtype=np.int64)
+        pending = np.arange(len(keys))
+        places = hashes & mask
+        while len(pending):
+            slots = np.take(self._slots, places.view(np.int64))
+            is_match = (slots >> _ROW_BITS == hashes[pending] >> _ROW_BITS) & (slots != 0)
+            matches = np.flatnonzero(is_match)
+            rows = (slots[matches] & _ROW_MASK).astype(np.int64) - 1
+            is_same = np.take(self._keys, rows) == keys[pending[matches]]
+            found[pending[matches[is_same]]] = rows[is_same]
+            is_open = slots != 0
+            is_open[matches[is_same]] = False
+            pending = pending[is_open]
+            places = (places[is_open] + np.uint64(1)) & mask
+        return found
+
+    def insert(self, hashes: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:
+        """Enter rows whose keys are known to be new and different; the owner has stored their keys.
+
+        Parameters
+        ----------
+        hashes
+            Shape `(n,)`.
+        rows
+            Shape `(n,)`, below 2**32 - 1.
+        """
+        self._count += len(rows)
+        if 2 * self._count > len(self._slots):
+            self._rebuild()
+        else:
+            self._place(hashes, rows)
+
+    def _rebuild(self) -> None:
+        """Make room for four times as many rows; row numbers are 0 to count - 1."""
+        self._slots = np.zeros(1 << int(2 * self._count).bit_length(), dtype=np.uint64)
+        step = 1 << 16
+        for start in range(0, self._count, step):
+            rows = np.arange(start, min(start + step, self._count))
+            self._place(hash_ids(self._keys[rows]), rows)
+
+    def _place(self, hashes: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:
+        mask = np.uint64(len(self._slots) - 1)
+        values = (hashes >> _ROW_BITS << _ROW_BITS) | (rows.astype(np.uint64) + np.uint64(1))
+        places = hashes & mask
+        while len(values):
+            index = places.view(np.int64)
+            is_free = self._slots[index] == 0
+            self._slots[index[is_free]] = values[is_free]
+            is_lost = self._slots[index] != values
+            values = values[is_lost]
+            places = (places[is_lost] + np.uint64(1)) & mask

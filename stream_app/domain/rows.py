@@ -1,0 +1,108 @@
+"""The layout of a customer's row: everything that is remembered of one customer, at fixed places."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.domain.events import BEHAVIOUR_FAMILIES
+
+LAYOUT_VERSION = 1
+"""Goes up with every change of the fields below; stored rows name the version they were written with."""
+
+RING_SIZE = 8
+"""Keys of the last applied events that a row keeps to recognise duplicates (S7)."""
+HALF_LIFE_COUNT = 4
+NOT_HELD = -1
+"""Held tier, candidate or bucket of a customer who has none yet."""
+
+RowBlock = NDArray[np.void]
+"""Rows of some customers, shape `(n,)`, dtype `row_dtype(...)`."""
+
+
+def row_dtype(axis_count: int, horizon_periods: int) -> np.dtype[np.void]:
+    """Lay out a row; fields of 8 bytes come first so that all are aligned.
+
+    Parameters
+    ----------
+    axis_count
+        Number of axes; per-axis fields are sub-arrays of this length.
+    horizon_periods
+        K; totals are kept for the last 2 K snapshots.
+
+    Returns
+    -------
+    np.dtype
+        Item size a multiple of 8 bytes; 384 bytes for two axes and K = 3.
+    """
+    kept = 2 * horizon_periods
+    behaviours = len(BEHAVIOUR_FAMILIES)
+    fields: list[tuple[str, str, tuple[int, ...]]] = [
+        ("clock_ms", "<i8", ()),
+        ("event_keys", "<u8", (RING_SIZE,)),
+        ("gross_spend", "<f8", ()),
+        ("net_spend", "<f8", ()),
+        ("refunded", "<f8", ()),
+        ("log_sum", "<f8", ()),
+        ("log_square_sum", "<f8", ()),
+        ("last_basket", "<f8", ()),
+        ("largest_basket", "<f8", ()),
+        ("kept_gross_spend", "<f8", (kept,)),
+        ("score", "<f8", (axis_count,)),
+        ("since_ms", "<i8", (axis_count,)),
+        ("decayed_spend", "<f4", (HALF_LIFE_COUNT,)),
+        ("decayed_count", "<f4", (HALF_LIFE_COUNT,)),
+        ("behaviour_count", "<f4", (behaviours,)),
+        ("satisfaction_sum", "<f4", ()),
+        ("satisfaction_count", "<u4", ()),
+        ("behaviour_last_s", "<u4", (behaviours,)),
+        ("first_purchase_s", "<u4", ()),
+        ("last_purchase_s", "<u4", ()),
+        ("purchase_count", "<u4", ()),
+        ("basket_count", "<u4", ()),
+        ("refund_count", "<u4", ()),
+        ("log_count", "<u4", ()),
+        ("kept_s", "<u4", (kept,)),
+        ("kept_baskets", "<u4", (kept,)),
+        ("sequence", "<u4", ()),
+        ("bucket", "<i4", (axis_count,)),
+        ("turn", "<u2", ()),
+        ("held", "i1", (axis_count,)),
+        ("candidate", "i1", (axis_count,)),
+        ("candidate_cause", "u1", (axis_count,)),
+        ("ring_position", "u1", ()),
+    ]
+    packed = np.dtype(fields)
+    itemsize = -(-packed.itemsize // 8) * 8
+    return np.dtype(
+        {
+            "names": list(packed.names or ()),
+            "formats": [np.dtype((kind, shape)) for _, kind, shape in fields],
+            "offsets": [packed.fields[name][1] for name in packed.names or ()] if packed.fields else [],
+            "itemsize": itemsize,
+        }
+    )
+
+
+def column(rows: RowBlock, name: str, place: int | None = None) -> NDArray[np.float64]:
+    """Copy one field of a block into a contiguous float64 array.
+
+    Transcendental functions take another code path on strided views, with another last bit; every
+    formula therefore starts from such a copy.
+
+    Parameters
+    ----------
+    rows
+        Shape `(n,)`.
+    name
+        Field of the row.
+    place
+        Which element, where the field is a sub-array.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Shape `(n,)`.
+    """
+    values = rows[name] if place is None else rows[name][:, place]
+    return np.array(values, dtype=np.float64, order="C")
