@@ -1,0 +1,279 @@
+"""The scalar reference: the rules of `docs/semantics.md` once more, one customer and one event at a time.
+
+It shares nothing with the engine but the contracts of `stream_app.domain` (policy, events, effects), so that a
+misreading of the rules has to be made twice to go unseen. Benchmarks use it as the baseline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from stream_app.domain.effects import PROSPECT, UNRATED, Cause
+from stream_app.domain.events import MS_PER_MINUTE, MS_PER_SECOND
+from stream_app.domain.policy import Policy
+from tests.reference_customer import AxisState, Customer, KeptTotal, ReferenceEvent, decay
+from tests.reference_lines import Lines, ReferenceKnowledge, candidate_of, position, renew
+
+__all__ = [
+    "CYCLE_MINUTES",
+    "REFERENCE_SCORES",
+    "Customer",
+    "ReferenceChange",
+    "ReferenceEngine",
+    "ReferenceEvent",
+    "ReferenceKnowledge",
+    "ReferenceScore",
+]
+
+CYCLE_MINUTES = 28 * 24 * 60
+
+Term = Callable[[Customer, int, Policy], float]
+"""One term of a score before it is weighted: of a customer, as of a time, under a policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceChange:
+    """One segment change, as one element of `Changes`; `event_index` is -1 in a tick."""
+
+    event_index: int
+    customer_id: str
+    sequence: int
+    axis: int
+    from_tier: int
+    to_tier: int
+    segment: tuple[int, ...]
+    score: float
+    cut_point: float | None
+    cause: Cause
+    is_triggered: bool
+    term_values: tuple[float, ...]
+    effective_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceScore:
+    """A score: its terms, their weights without learning, and the histogram's buckets."""
+
+    terms: tuple[Term, ...]
+    weights: tuple[float, ...]
+    bucket_width: float
+    bucket_first: int
+    bucket_last: int
+
+    def bucket_of(self, score: float) -> int:
+        """Give the bucket that a score falls in."""
+        return min(max(math.floor(score / self.bucket_width), self.bucket_first), self.bucket_last)
+
+
+def spend_term(half_life: int) -> Term:
+    """Make the term `log1p(max(0, decayed spend))` for the half-life with that index."""
+
+    def term(customer: Customer, as_of_ms: int, policy: Policy) -> float:
+        left = decay(as_of_ms - customer.clock_ms, policy.half_lives_days[half_life])
+        return math.log1p(max(0.0, customer.decayed_spends[half_life] * left))
+
+    return term
+
+
+BUCKET_WIDTH = 0.01
+BUCKETS_MAX = 2**31
+
+REFERENCE_SCORES: Mapping[str, ReferenceScore] = {
+    "value": ReferenceScore(
+        terms=(spend_term(2), spend_term(3)),
+        weights=(0.5, 0.5),
+        bucket_width=BUCKET_WIDTH,
+        bucket_first=-BUCKETS_MAX,
+        bucket_last=BUCKETS_MAX,
+    ),
+}
+"""The product's score functions, from the text."""
+
+
+class ReferenceEngine:
+    """The engine's rules for one shard, one event at a time.
+
+    Parameters
+    ----------
+    policy
+        What people decided.
+    scores
+        Score functions by the name that the policy's axes use.
+    """
+
+    def __init__(self, policy: Policy, scores: Mapping[str, ReferenceScore] = REFERENCE_SCORES) -> None:
+        self.policy = policy
+        self.scores = [scores[axis.score] for axis in policy.axes]
+        self.customers: dict[str, Customer] = {}
+        self.last_tick_ms: int | None = None
+        self.duplicate_count = 0
+        self.rescored_count = 0
+        self.suppressed_counts = [0] * len(policy.axes)
+
+    def apply(self, events: Sequence[ReferenceEvent], knowledge: ReferenceKnowledge) -> list[ReferenceChange]:
+        """Count events one after the other and tell the changes that they bring."""
+        changes: list[ReferenceChange] = []
+        for index, event in enumerate(events):
+            customer = self.customers.get(event.customer_id)
+            if customer is None:
+                customer = self._new_customer(event)
+            elif event.event_id in customer.recent_event_ids:
+                self.duplicate_count += 1
+                continue
+            customer.count(event, self.policy)
+            as_of_ms = max(event.time_ms, customer.clock_ms)
+            if self.last_tick_ms is not None:
+                as_of_ms = max(as_of_ms, self.last_tick_ms)
+            changes += self._rescore(customer, as_of_ms, knowledge, Cause.EVENT, index)
+        return changes
+
+    def tick(self, time_ms: int, knowledge: ReferenceKnowledge) -> list[ReferenceChange]:
+        """Let time pass: snapshot and re-score the customers whose turn has come."""
+        if self.last_tick_ms is None:
+            self.last_tick_ms = time_ms
+            return []
+        if time_ms <= self.last_tick_ms:
+            return []
+        after, up_to = self.last_tick_ms // MS_PER_MINUTE, time_ms // MS_PER_MINUTE
+        self.last_tick_ms = time_ms
+        changes: list[ReferenceChange] = []
+        for customer in sorted(self.customers.values(), key=lambda customer: customer.customer_id.encode()):
+            if not has_turn_between(customer.turn, self.policy.sweep_period_minutes, after, up_to):
+                continue
+            if has_turn_between(customer.turn, CYCLE_MINUTES, after, up_to):
+                customer.kept_totals.append(KeptTotal(time_ms // MS_PER_SECOND, customer.gross_spend, customer.baskets))
+            changes += self._rescore(customer, time_ms, knowledge, Cause.TIME, -1)
+        return changes
+
+    def sketch(self) -> list[Counter[int]]:
+        """Count the rated customers by stored bucket, one counter for each axis."""
+        return [
+            Counter(axis.bucket for axis in axes if axis.bucket is not None)
+            for axes in (
+                [customer.axes[number] for customer in self.customers.values()]
+                for number in range(len(self.policy.axes))
+            )
+        ]
+
+    def knowledge(self, version: int, sketches: Sequence[Sequence[Counter[int]]]) -> ReferenceKnowledge:
+        """Make the knowledge that follows from the sketches of all shards; from none, the first version."""
+        axes = {
+            axis.name: (score.bucket_width, score.weights)
+            for axis, score in zip(self.policy.axes, self.scores, strict=True)
+        }
+        return renew(version, self.policy, axes, sketches)
+
+    def segment_of(self, customer: Customer) -> tuple[int, ...]:
+        """Give every axis's held tier, or `UNRATED` or `PROSPECT`."""
+        if not self._is_rated(customer):
+            return (PROSPECT,) * len(customer.axes)
+        return tuple(UNRATED if axis.held is None else axis.held for axis in customer.axes)
+
+    def populations(self) -> list[Counter[int]]:
+        """Count the customers by held tier, `UNRATED` or `PROSPECT`, one counter for each axis."""
+        segments = [self.segment_of(customer) for customer in self.customers.values()]
+        return [Counter(segment[number] for segment in segments) for number in range(len(self.policy.axes))]
+
+    def _new_customer(self, event: ReferenceEvent) -> Customer:
+        customer = Customer(
+            customer_id=event.customer_id,
+            turn=turn_of(event.customer_id),
+            clock_ms=event.time_ms,
+            axes=[AxisState() for _ in self.policy.axes],
+            kept_totals=deque(maxlen=2 * self.policy.horizon_periods),
+        )
+        self.customers[event.customer_id] = customer
+        return customer
+
+    def _is_rated(self, customer: Customer) -> bool:
+        return customer.purchase_count > 0 or self.policy.rates_everyone
+
+    def _rescore(
+        self, customer: Customer, as_of_ms: int, knowledge: ReferenceKnowledge, cause: Cause, event_index: int
+    ) -> list[ReferenceChange]:
+        if not self._is_rated(customer):
+            return []
+        self.rescored_count += 1
+        told = []
+        for number, scoring in enumerate(self.scores):
+            axis, name = customer.axes[number], self.policy.axes[number].name
+            terms = tuple(
+                weight * term(customer, as_of_ms, self.policy)
+                for weight, term in zip(knowledge.weights[name], scoring.terms, strict=True)
+            )
+            score, before = sum(terms), axis.held
+            crossing = self._settle(number, axis, knowledge.lines[name], score, as_of_ms, cause)
+            axis.score, axis.bucket = score, scoring.bucket_of(score)
+            if crossing is not None:
+                told.append((number, before, terms, crossing))
+        changes = []
+        for number, before, terms, crossing in told:
+            customer.sequence += 1
+            changes.append(
+                ReferenceChange(
+                    event_index=event_index,
+                    customer_id=customer.customer_id,
+                    sequence=customer.sequence,
+                    axis=number,
+                    from_tier=UNRATED if before is None else before,
+                    to_tier=self.segment_of(customer)[number],
+                    segment=self.segment_of(customer),
+                    score=sum(terms),
+                    cut_point=crossing.line,
+                    cause=crossing.cause,
+                    is_triggered=crossing.is_new and cause is Cause.EVENT,
+                    term_values=terms,
+                    effective_at_ms=as_of_ms,
+                )
+            )
+        return changes
+
+    def _settle(
+        self, number: int, axis: AxisState, lines: Lines | None, score: float, as_of_ms: int, cause: Cause
+    ) -> _Crossing | None:
+        if lines is None:
+            return None
+        if axis.held is None:
+            axis.held = position(lines.cut_points, score)
+            line = lines.cut_points[axis.held - 1] if axis.held > 0 else None
+            return _Crossing(line, Cause.FIRST_RATED, is_new=True)
+        candidate = candidate_of(axis.held, lines, score)
+        is_new = candidate not in (axis.held, axis.candidate)
+        if axis.candidate not in (None, candidate):
+            self.suppressed_counts[number] += 1
+            axis.candidate = None
+        if candidate == axis.held:
+            return None
+        if is_new:
+            axis.candidate, axis.since_ms = candidate, as_of_ms
+            was_outside = axis.score is not None and candidate_of(axis.held, lines, axis.score) != axis.held
+            axis.cause = Cause.CUT_POINT if was_outside else cause
+        if as_of_ms - axis.since_ms < self.policy.axes[number].confirmation_ms:
+            return None
+        line = lines.promote[candidate - 1] if candidate > axis.held else lines.demote[candidate]
+        axis.held, axis.candidate = candidate, None
+        return _Crossing(line, axis.cause, is_new=is_new)
+
+
+@dataclass(frozen=True, slots=True)
+class _Crossing:
+    """Which line was crossed, why the candidate came, and whether it came just now."""
+
+    line: float | None
+    cause: Cause
+    is_new: bool
+
+
+def turn_of(customer_id: str) -> int:
+    """Give a customer's minute of the 28-day cycle."""
+    return int.from_bytes(blake2b(customer_id.encode(), digest_size=8).digest(), "big") % CYCLE_MINUTES
+
+
+def has_turn_between(turn: int, period: int, after_minute: int, up_to_minute: int) -> bool:
+    """Tell whether some minute M, `after_minute < M <= up_to_minute`, equals the turn modulo the period."""
+    first_minute = after_minute + 1
+    return first_minute + (turn - first_minute) % period <= up_to_minute
