@@ -7,6 +7,7 @@ import sys
 import typer
 
 from stream_app import __version__
+from stream_app.cli.simulate import simulate as simulate_command
 from stream_app.domain.errors import StreamAppError
 
 EXIT_USAGE = 2
@@ -37,6 +38,9 @@ def _root(
     ),
 ) -> None:
     """Customer segments that follow behaviour, as it happens."""
+
+
+app.command("simulate")(simulate_command)
 
 
 def main() -> None:
