@@ -1,0 +1,48 @@
+"""What all tests share: Hypothesis profiles, and the CDNOW log of real purchases."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["pytester"]
+
+# Deadlines would measure the machine, and "too slow" its load: neither is a promise of ours.
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev"))
+
+CDNOW_VARIABLE = "CDNOW_EVENTS"
+CDNOW_MISSING = f"the CDNOW log is not here: give the path of its events.csv.gz in {CDNOW_VARIABLE}"
+
+
+@pytest.fixture(scope="session")
+def cdnow_events_path() -> Path:
+    """Path of the CDNOW log; without it the test is skipped loudly, and fails where CI is true."""
+    value = os.environ.get(CDNOW_VARIABLE)
+    if not value:
+        if os.environ.get("CI") == "true":
+            pytest.fail(CDNOW_MISSING, pytrace=False)
+        pytest.skip(CDNOW_MISSING)
+    path = Path(value)
+    if not path.is_file():
+        pytest.fail(f"{CDNOW_VARIABLE} = {value} is no file: give the path of events.csv.gz or unset it", pytrace=False)
+    return path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end which promises were not checked because the CDNOW log is missing."""
+    skipped = [
+        report.nodeid
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and CDNOW_MISSING in report.longrepr[2]
+    ]
+    if not skipped:
+        return
+    terminalreporter.section("NOT CHECKED: promises on the CDNOW log", sep="!", yellow=True, bold=True)
+    terminalreporter.line(CDNOW_MISSING)
+    for nodeid in skipped:
+        terminalreporter.line(f"  not checked: {nodeid}")
