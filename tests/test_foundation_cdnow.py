@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 USES_THE_LOG = """
 def test_uses_the_log(cdnow_events_path):
@@ -16,6 +17,8 @@ def test_uses_the_log(cdnow_events_path):
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.delenv("CDNOW_EVENTS", raising=False)
     monkeypatch.delenv("CI", raising=False)
+    # The copy of conftest.py that runs in this process must not load another profile for the tests that follow.
+    monkeypatch.setenv("HYPOTHESIS_PROFILE", settings.get_current_profile_name())
     source = Path(__file__).with_name("conftest.py").read_text()
     pytester.makeconftest(source.replace('pytest_plugins = ["pytester"]', ""))
     pytester.makepyfile(USES_THE_LOG)
@@ -29,7 +32,7 @@ def run(project: pytest.Pytester) -> pytest.RunResult:
 def test_without_the_log_the_summary_names_what_was_not_checked(project: pytest.Pytester) -> None:
     result = run(project)
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*NOT CHECKED*", "*CDNOW_EVENTS*", "*not checked: *::test_uses_the_log", "*1 skipped*"])
+    result.stdout.fnmatch_lines(["*NOT CHECKED*", "*CDNOW_EVENTS*", "*not checked: *::test_uses_the_log"])
 
 
 def test_without_the_log_a_run_with_ci_true_fails(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
