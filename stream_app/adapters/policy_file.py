@@ -10,9 +10,12 @@ from stream_app.domain.errors import SettingsError
 from stream_app.domain.policy import Policy
 from stream_app.domain.policy_defaults import complete
 from stream_app.domain.policy_parsing import parse_policy
+from stream_app.domain.scores import SCORES
 
 POLICY_BYTES_MAX = 1_000_000
-"""Largest policy file; a real one has some ten thousand bytes."""
+"""Largest policy file; the default has some ten thousand bytes."""
+
+_START = "`stream-app policy show > policy.toml` makes one to start from"
 
 
 def load_policy(path: Path | None) -> Policy:
@@ -30,12 +33,17 @@ def load_policy(path: Path | None) -> Policy:
     Raises
     ------
     SettingsError
-        When the file cannot be read or is no TOML (code `unreadable_policy`), or has faults (code `invalid_policy`), all of
-        which are in `faults`.
+        When the file cannot be read or is no TOML (code `unreadable_policy`), or has faults (code `invalid_policy`),
+        all of which are in `faults`.
     """
     if path is None:
-        return parse_policy(default_document())
-    return parse_policy(read_document(path))
+        return parse_policy(default_document(), score_names=SCORES)
+    document = complete(read_document(path), default_document())
+    try:
+        return parse_policy(document, score_names=SCORES)
+    except SettingsError as error:
+        message = f"{path}: {error}"
+        raise SettingsError(message, code=error.code, faults=error.faults) from None
 
 
 def default_text() -> str:
@@ -44,10 +52,56 @@ def default_text() -> str:
 
 
 def default_document() -> dict[str, object]:
-    """Give the default policy as parsed."""
+    """Give the default policy as a TOML parser gives it."""
     return tomllib.loads(default_text())
 
 
 def read_document(path: Path) -> dict[str, object]:
-    """Thin."""
-    return complete(tomllib.loads(path.read_text(encoding="utf-8")), default_document())
+    """Read an owner's policy file as it is, without the default.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    dict[str, object]
+        What the TOML parser gives; nothing in it has been checked.
+
+    Raises
+    ------
+    SettingsError
+        With code `unreadable_policy`, in one line.
+    """
+    try:
+        # Editors on Windows may put a byte order mark first, which the parser does not know.
+        return tomllib.loads(_read_bytes(path).decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        message = f"{path}: byte {error.start + 1:,} is not UTF-8; a policy is UTF-8 text; save it in that encoding"
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path}: no TOML: {error}; correct that place"
+    except ValueError as error:
+        message = f"{path}: no TOML: {error}; correct that value"
+    except RecursionError:
+        message = f"{path}: values are nested too deeply; a policy has at most five levels; take some out"
+    raise SettingsError(message, code="unreadable_policy")
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(POLICY_BYTES_MAX + 1)
+    except FileNotFoundError:
+        message = f"{path}: no such file; name an existing policy file, or leave it out for the default; {_START}"
+    except IsADirectoryError:
+        message = f"{path}: is a directory; name a policy file; {_START}"
+    except PermissionError:
+        message = f"{path}: may not be read; give this user the right to read it"
+    except (OSError, ValueError) as error:
+        message = f"{path}: cannot be read: {error}; name a policy file; {_START}"
+    else:
+        if len(content) <= POLICY_BYTES_MAX:
+            return content
+        message = f"{path}: more than {POLICY_BYTES_MAX:,} bytes; no policy is that large; name a policy file; {_START}"
+    raise SettingsError(message, code="unreadable_policy")

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from stream_app import __version__
+from stream_app.cli.policy import policy_app
 from stream_app.cli.simulate import simulate as simulate_command
 from stream_app.domain.errors import StreamAppError
 
@@ -41,6 +42,7 @@ def _root(
 
 
 app.command("simulate")(simulate_command)
+app.add_typer(policy_app, name="policy")
 
 
 def main() -> None:

@@ -55,7 +55,9 @@ def parse_duration_ms(text: str) -> int:
         raise SettingsError(message, code="invalid_duration")
     duration_ms = int(match[1]) * _MS_PER_UNIT[match[2]]
     if duration_ms > DURATION_MAX_MS:
-        message = f'"{shown}" is too long; at most {format_duration(DURATION_MAX_MS)} are allowed; write a shorter duration'
+        message = (
+            f'"{shown}" is too long; at most {format_duration(DURATION_MAX_MS)} are allowed; write a shorter duration'
+        )
         raise SettingsError(message, code="invalid_duration")
     return duration_ms
 

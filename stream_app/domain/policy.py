@@ -215,7 +215,8 @@ class Policy:
         """
         fault = sweep_period_fault(minutes * MS_PER_MINUTE)
         if fault is not None:
-            raise SettingsError(f"sweep period: {fault}", code="invalid_sweep_period")
+            message = f"sweep period: {fault}"
+            raise SettingsError(message, code="invalid_sweep_period")
         return replace(self, sweep_period_minutes=minutes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Collection, Sequence
@@ -14,6 +15,7 @@ from stream_app.domain.policy_reading import (
     Faults,
     TableReader,
     as_table,
+    join_path,
     read_increasing,
     show_value,
     suggest,
@@ -23,7 +25,7 @@ AXES_MAX = 8
 """Most axes of a policy: each takes room in every customer's row."""
 TIERS_MAX = 20
 """Most tiers of an axis; a person has to tell them apart, and a row keeps them in 8 bits."""
-TREATMENTS_MAX = 1000
+TREATMENTS_MAX = 500
 NAME_LENGTH_MAX = 40
 CHANNELS = ("human", "digital")
 
@@ -55,10 +57,12 @@ def read_axes(document: TableReader, score_names: Collection[str]) -> tuple[Axis
     if "axes" in document.values and not 1 <= len(axes.values) <= AXES_MAX:
         what = f"{len(axes.values)} axes; a policy has 1 to {AXES_MAX}; write each as a table [axes.name]"
         axes.faults.add(axes.path, what)
-    return tuple(
-        _read_axis(name, TableReader(as_table(value, axes.path_of(name), axes.faults), axes.path_of(name), axes.faults), score_names)
-        for name, value in axes.values.items()
-    )
+    read = []
+    for name, value in axes.values.items():
+        path = axes.path_of(name)
+        table = TableReader(as_table(value, path, axes.faults), path, axes.faults)
+        read.append(_read_axis(name, table, score_names))
+    return tuple(read)
 
 
 def _read_axis(name: str, axis: TableReader, score_names: Collection[str]) -> AxisPolicy:
@@ -84,7 +88,7 @@ def _read_axis(name: str, axis: TableReader, score_names: Collection[str]) -> Ax
 
 
 def _name_fault(name: object) -> str | None:
-    """What is wrong with the name of an axis or tier."""
+    """Say what is wrong with the name of an axis or tier, or None."""
     allowed = f"allowed are lower-case letters, digits and _, a letter first, at most {NAME_LENGTH_MAX}; rename it"
     if name in _RESERVED_NAMES:
         return f"{show_value(name)} is a reserved name; {allowed}"
@@ -135,6 +139,9 @@ def read_treatments(document: TableReader, axes: Sequence[AxisPolicy]) -> tuple[
         Meaningful only when no fault was noted.
     """
     faults = document.faults
+    if "treatments" not in document.values:
+        faults.add("treatments", "missing; say what to do with each segment in tables [[treatments]]")
+        return ()
     values = document.array("treatments", TREATMENTS_MAX)
     faults_before = len(faults)
     rules = []
@@ -145,7 +152,7 @@ def read_treatments(document: TableReader, axes: Sequence[AxisPolicy]) -> tuple[
         pattern = _read_pattern(table, axes)
         channel = table.choice("channel", CHANNELS) or ""
         rules.append((pattern, Treatment(channel=channel, action=table.text("action"))))
-    if len(faults) == faults_before and "treatments" in document.values and axes:
+    if len(faults) == faults_before and axes:
         _check_coverage([pattern for pattern, _ in rules], axes, faults)
     return tuple(rules)
 
@@ -155,7 +162,7 @@ def _read_pattern(table: TableReader, axes: Sequence[AxisPolicy]) -> Pattern:
     entries = table.array("segment", AXES_MAX)
     path = table.path_of("segment")
     if len(entries) != len(axes) and len(table.faults) == faults_before:
-        names = ", ".join(axis.name for axis in axes)
+        names = ", ".join(join_path("axes", axis.name) for axis in axes)
         what = f"{len(entries)} entries for {len(axes)} axes ({names}); write one for each axis, in that order"
         table.faults.add(path, what)
         return ()
@@ -163,7 +170,8 @@ def _read_pattern(table: TableReader, axes: Sequence[AxisPolicy]) -> Pattern:
         allowed = (*axis.tiers, *_RESERVED_NAMES)
         if not isinstance(entry, str) or entry not in allowed:
             hint = suggest(entry if isinstance(entry, str) else "", allowed)
-            table.faults.add(f"{path}[{index}]", f"{show_value(entry)} is no tier of axis {axis.name}; {hint}")
+            what = f"{show_value(entry)} is no tier of {join_path('axes', axis.name)}; {hint}"
+            table.faults.add(f"{path}[{index}]", what)
     return tuple(str(entry) for entry in entries)
 
 
@@ -171,12 +179,10 @@ def _check_coverage(patterns: Sequence[Pattern], axes: Sequence[AxisPolicy], fau
     states = [(*axis.tiers, UNRATED_NAME, PROSPECT_NAME) for axis in axes]
     for index, pattern in enumerate(patterns):
         if not is_reachable(pattern, patterns[:index], states):
-            what = f"{list(pattern)} can never apply: what is above it fits first; move it up or remove it"
+            what = f"{json.dumps(pattern)} can never apply: those above it fit first; move it up or remove it"
             faults.add(f"treatments[{index}].segment", what)
     missing = uncovered_segment(patterns, states)
     if missing is not None:
-        everything = [ANY_TIER] * len(axes)
-        what = f"no treatment for {list(missing)}; every combination needs one; add it, or a last one for {everything}"
+        everything = json.dumps([ANY_TIER] * len(axes))
+        what = f"none for {json.dumps(missing)}; every combination needs one; add it, or a last one for {everything}"
         faults.add("treatments", what)
-
-

@@ -54,7 +54,9 @@ def is_reachable(pattern: Pattern, earlier: Sequence[Pattern], states: Sequence[
     >>> is_reachable(("*",), [("a",), ("b",)], [("a", "b")])
     False
     """
-    narrowed = [[state for state in row if entry in (ANY_TIER, state)] for entry, row in zip(pattern, states, strict=True)]
+    narrowed = [
+        [state for state in row if entry in (ANY_TIER, state)] for entry, row in zip(pattern, states, strict=True)
+    ]
     return uncovered_segment(earlier, narrowed) is not None
 
 
@@ -70,7 +72,8 @@ def _search(
         return None
     if not left:
         return tuple(row[0] for row in states[axis:])
-    if axis < len(states):
+    catches_all = any(all(entry == ANY_TIER for entry in patterns[index][axis:]) for index in left)
+    if not catches_all:
         for state in states[axis]:
             fitting = frozenset(index for index in left if patterns[index][axis] in (ANY_TIER, state))
             rest = _search(fitting, axis + 1, patterns, states, covered)

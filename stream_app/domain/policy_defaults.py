@@ -15,9 +15,9 @@ _TABLES_OF_WHOLES = ("events.types",)
 def complete(document: Mapping[str, object], default: Mapping[str, object]) -> dict[str, object]:
     """Fill what is missing in a document from the default.
 
-    Axes, treatments and rates, if the document has them, replace the default's wholly; of the event types, one by one,
-    each the whole rule. Faulty parts stay as they are, for `parse_policy` to name. Without rates of its own, a document with
-    another reporting currency has none, for the default's are in the default's currency.
+    Axes, treatments and rates, if the document has them, replace the default's wholly; a rule of an event type replaces
+    the default's of that type wholly. Faulty parts stay as they are, for `parse_policy` to name. Where the default's part
+    would be wrong it is not taken: treatments when the tiers are others, rates when the reporting currency is another.
 
     Parameters
     ----------
@@ -32,12 +32,21 @@ def complete(document: Mapping[str, object], default: Mapping[str, object]) -> d
         The owner's keys first, in their order.
     """
     effective = _fill(document, default, "")
+    if "treatments" not in document and _tiers_of(document) != _tiers_of(default) and "axes" in document:
+        del effective["treatments"]
     money, own_money, default_money = effective.get("money"), document.get("money"), default.get("money")
     if isinstance(money, dict) and isinstance(own_money, Mapping) and isinstance(default_money, Mapping):
         is_other_currency = money.get("reporting_currency") != default_money.get("reporting_currency")
         if is_other_currency and "rates" not in own_money:
             money["rates"] = {}
     return effective
+
+
+def _tiers_of(document: Mapping[str, object]) -> list[object]:
+    """Tiers of each axis in order: what treatments are written for."""
+    axes = document.get("axes")
+    tables = list(axes.values()) if isinstance(axes, Mapping) else []
+    return [table.get("tiers") if isinstance(table, Mapping) else None for table in tables]
 
 
 def _fill(values: Mapping[str, object], default: Mapping[str, object], path: str) -> dict[str, object]:
@@ -67,8 +76,8 @@ def parts_from_default(document: Mapping[str, object], default: Mapping[str, obj
     Returns
     -------
     tuple[str, ...]
-        TOML paths in the default's order: a whole section where nothing of it is given, else its keys; of the event types
-        the table once, if any is taken.
+        TOML paths in the default's order: a whole section where nothing of it is given, else its keys; the table of
+        event types once, if any is taken.
     """
     return tuple(_missing(document, default, ""))
 

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 
 from stream_app.domain.events import Family
 from stream_app.domain.policy import EventRule
-from stream_app.domain.policy_reading import FINITE, Bounds, TableReader, as_table, as_text, check_number, show_value, suggest
+from stream_app.domain.policy_reading import (
+    FINITE,
+    Bounds,
+    TableReader,
+    as_table,
+    as_text,
+    check_number,
+    is_clean,
+    show_value,
+    suggest,
+)
 
 EVENT_TYPES_MAX = 2000
 EVENT_TYPE_LENGTH_MAX = 256
@@ -40,14 +50,16 @@ def read_event_rules(events: TableReader, amount_max: float, *, is_purchase_need
     """
     types = events.table("types")
     if len(types.values) > EVENT_TYPES_MAX:
-        types.faults.add(types.path, f"{len(types.values):,} types; at most {EVENT_TYPES_MAX:,} are allowed; remove some")
+        what = f"{len(types.values):,} types; at most {EVENT_TYPES_MAX:,} are allowed; remove some"
+        types.faults.add(types.path, what)
         return {}
     faults_before = len(types.faults)
     rules = {}
     for name, value in types.values.items():
         path = types.path_of(name)
         if len(as_text(name, path, types.faults)) > EVENT_TYPE_LENGTH_MAX:
-            types.faults.add(path, f"{len(name)} characters; at most {EVENT_TYPE_LENGTH_MAX} are allowed; shorten the type")
+            what = f"{len(name)} characters; at most {EVENT_TYPE_LENGTH_MAX} are allowed; shorten the type"
+            types.faults.add(path, what)
         rule = _read_rule(TableReader(as_table(value, path, types.faults), path, types.faults), amount_max)
         if rule is not None:
             rules[name] = rule
@@ -66,7 +78,8 @@ def _read_rule(table: TableReader, amount_max: float) -> EventRule | None:
         return None
     if family_name == IGNORED_FAMILY:
         if len(table.values) > 1:
-            table.faults.add(table.path, f'other keys than family = "{IGNORED_FAMILY}"; an ignored type has none; remove them')
+            what = f'other keys than family = "{IGNORED_FAMILY}"; an ignored type has none; remove them'
+            table.faults.add(table.path, what)
         return None
     family = _FAMILIES[family_name]
     _check_worth(table, family)
@@ -103,12 +116,13 @@ def _read_path(table: TableReader, key: str) -> tuple[str, ...] | None:
         return None
     value, path = table.values[key], table.path_of(key)
     keys = value.split(".") if isinstance(value, str) else value
-    is_path = isinstance(keys, (list, tuple)) and 1 <= len(keys) <= PATH_KEYS_MAX
-    if not is_path or not all(isinstance(each, str) and each.strip() and each.isprintable() for each in keys):
-        what = f'{show_value(value)} is no place in an event; write 1 to {PATH_KEYS_MAX} keys joined by dots, as "properties.revenue"'
-        table.faults.add(path, what)
-        return None
-    return tuple(keys)
+    if isinstance(keys, (list, tuple)) and 1 <= len(keys) <= PATH_KEYS_MAX:
+        named = tuple(each for each in keys if isinstance(each, str) and each.strip() and is_clean(each))
+        if len(named) == len(keys):
+            return named
+    allowed = f"allowed are 1 to {PATH_KEYS_MAX} keys joined by dots"
+    table.faults.add(path, f'{show_value(value)} is no place in an event; {allowed}; write it as "properties.revenue"')
+    return None
 
 
 def _read_range(table: TableReader) -> tuple[float, float]:
@@ -116,7 +130,8 @@ def _read_range(table: TableReader) -> tuple[float, float]:
         return _SATISFACTION_RANGE
     path = table.path_of("satisfaction_range")
     if "satisfaction" not in table.values:
-        table.faults.add(path, 'a range without a satisfaction; say where it stands, as satisfaction = "properties.rating"')
+        what = 'a range without a satisfaction; say where it stands, as satisfaction = "properties.rating"'
+        table.faults.add(path, what)
     faults_before = len(table.faults)
     ends = table.array("satisfaction_range", 10)
     if len(ends) != 2 and len(table.faults) == faults_before:

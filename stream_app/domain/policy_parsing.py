@@ -21,7 +21,8 @@ HALF_LIFE_DAYS_MAX = 36_500
 RATED_CUSTOMERS_LIMIT = 1_000_000_000
 CURRENCIES_MAX = 500
 
-_SECTIONS = ("policy", "axes", "treatments", "money", "events", "rating", "time")
+SECTIONS = ("policy", "axes", "treatments", "money", "events", "rating", "time")
+"""Top-level tables of a policy file, in the order of the default one."""
 _KEYS = {
     "policy": ("name", "owner", "objective"),
     "money": ("reporting_currency", "amount_max", "rates"),
@@ -57,30 +58,26 @@ def parse_policy(document: Mapping[str, object], *, score_names: Collection[str]
     """
     faults = Faults()
     root = TableReader(document, "", faults)
-    root.refuse_unknown(_SECTIONS)
+    root.refuse_unknown(SECTIONS)
     sections = {name: root.table(name) for name in _KEYS}
     for name, section in sections.items():
         section.refuse_unknown(_KEYS[name])
     head, money, events = sections["policy"], sections["money"], sections["events"]
     rating, time = sections["rating"], sections["time"]
-    axes = read_axes(root, score_names)
-    currency = _read_currency(money)
-    amount_max = money.number("amount_max", _AMOUNT)
-    rates_everyone = rating.boolean("rates_everyone")
-    rules = read_event_rules(events, amount_max, is_purchase_needed=not rates_everyone)
+    # Arguments are read in this order, which is that of the faults.
     policy = Policy(
         name=head.text("name"),
         owner=head.text("owner", is_blank_allowed=True),
         objective=head.text("objective", is_blank_allowed=True),
-        axes=axes,
+        axes=(axes := read_axes(root, score_names)),
         treatment_rules=read_treatments(root, axes),
-        event_rules=rules,
-        default_event_type=read_default_type(events, rules),
-        reporting_currency=currency,
+        reporting_currency=(currency := _read_currency(money)),
+        amount_max=(amount_max := money.number("amount_max", _AMOUNT)),
         currency_rates=_read_rates(money, currency),
-        amount_max=amount_max,
-        rates_everyone=rates_everyone,
+        rates_everyone=(rates_everyone := rating.boolean("rates_everyone")),
         rated_customers_min=rating.integer("rated_customers_min", 1, RATED_CUSTOMERS_LIMIT),
+        event_rules=(rules := read_event_rules(events, amount_max, is_purchase_needed=not rates_everyone)),
+        default_event_type=read_default_type(events, rules),
         sweep_period_minutes=_read_sweep_period(time),
         horizon_periods=time.integer("horizon_periods", 1, HORIZON_PERIODS_MAX),
         half_lives_days=_read_half_lives(time),
@@ -98,7 +95,8 @@ def _read_currency(money: TableReader) -> str:
     faults_before = len(money.faults)
     currency = money.text("reporting_currency")
     if not _CURRENCY.fullmatch(currency) and len(money.faults) == faults_before:
-        money.faults.add(money.path_of("reporting_currency"), f"{show_value(currency)} is no currency; {_CURRENCY_ALLOWED}")
+        what = f"{show_value(currency)} is no currency; {_CURRENCY_ALLOWED}"
+        money.faults.add(money.path_of("reporting_currency"), what)
     return currency
 
 
@@ -106,7 +104,8 @@ def _read_rates(money: TableReader, reporting_currency: str) -> dict[str, float]
     """Read the rates, and add the reporting currency, which is worth 1 of itself."""
     table = money.table("rates")
     if len(table.values) > CURRENCIES_MAX:
-        table.faults.add(table.path, f"{len(table.values):,} currencies; at most {CURRENCIES_MAX} are allowed; remove some")
+        what = f"{len(table.values):,} currencies; at most {CURRENCIES_MAX} are allowed; remove some"
+        table.faults.add(table.path, what)
     rates = {reporting_currency: 1.0}
     for currency, value in table.values.items():
         path = table.path_of(currency)
@@ -137,7 +136,8 @@ def _read_half_lives(time: TableReader) -> tuple[float, float, float, float]:
     values = time.array("half_lives_days", HALF_LIVES_COUNT * 10)
     path = time.path_of("half_lives_days")
     if len(values) != HALF_LIVES_COUNT and len(time.faults) == faults_before:
-        time.faults.add(path, f"{len(values)} half-lives; rows keep exactly {HALF_LIVES_COUNT}; write that many, increasing")
+        what = f"{len(values)} half-lives; rows keep exactly {HALF_LIVES_COUNT}; write that many, increasing"
+        time.faults.add(path, what)
     days = read_increasing(values, _HALF_LIFE, path, time.faults)
     if len(days) != HALF_LIVES_COUNT:
         return (1.0, 2.0, 3.0, 4.0)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from unicodedata import category
 
 from stream_app.domain.durations import parse_duration_ms
 from stream_app.domain.errors import SettingsError
@@ -16,6 +17,7 @@ TEXT_LENGTH_MAX = 2000
 """Longest text in a policy, in characters: these texts travel in reports."""
 
 _SHOWN_LENGTH_MAX = 60
+_SUGGESTIONS_MAX = 12
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -61,8 +63,18 @@ def suggest(word: str, known: Collection[str]) -> str:
     """Say which known word was probably meant, else which there are."""
     nearest = get_close_matches(word, sorted(known), n=1)
     if nearest:
-        return f'did you mean "{nearest[0]}"?'
-    return f"choose one of {', '.join(sorted(known))}" if known else "there are none; remove it"
+        return f"did you mean {show_value(nearest[0])}?"
+    shown = [show_value(each) for each in sorted(known)]
+    more = ", ..." if len(shown) > _SUGGESTIONS_MAX else ""
+    return f"allowed: {', '.join(shown[:_SUGGESTIONS_MAX])}{more}; take one of them"
+
+
+def is_clean(text: str) -> bool:
+    """Whether a text has no control characters but line feeds and tabs, and no half of a surrogate pair.
+
+    Format characters stay allowed: some scripts and emoji need joiners.
+    """
+    return not any(category(character) in ("Cc", "Cs") and character not in "\n\t" for character in text)
 
 
 class Faults:
@@ -107,10 +119,12 @@ class Bounds:
         return is_above and is_below and math.isfinite(value)
 
     def __str__(self) -> str:
-        low = f"above {self.low:,.15g}" if self.is_low_open else f"from {self.low:,.15g}"
-        if math.isinf(self.high):
-            return f"finite, {low}" if math.isfinite(self.low) else "finite"
-        return f"{low} to {'below ' if self.is_high_open else ''}{self.high:,.15g}"
+        ends = []
+        if math.isfinite(self.low):
+            ends.append(f"{'above' if self.is_low_open else 'at least'} {self.low:,.15g}")
+        if math.isfinite(self.high):
+            ends.append(f"{'below' if self.is_high_open else 'at most'} {self.high:,.15g}")
+        return " and ".join(ends or ["of any size"])
 
 
 FINITE = Bounds(-math.inf, math.inf)
@@ -147,7 +161,7 @@ class TableReader:
     def get(self, key: str, needed: str) -> object | None:
         """Take a value of any type; a missing one is a fault that says what is needed."""
         if key not in self.values:
-            self.faults.add(self.path_of(key), f"missing; add {key} = {needed}")
+            self.faults.add(self.path_of(key), f"missing; add {key}, {needed}")
             return None
         return self.values[key]
 
@@ -161,12 +175,14 @@ class TableReader:
 
     def text(self, key: str, *, is_blank_allowed: bool = False) -> str:
         """Take a text without control characters, not blank unless allowed."""
-        value = self.get(key, '"..."')
-        return "" if value is None else as_text(value, self.path_of(key), self.faults, is_blank_allowed=is_blank_allowed)
+        value = self.get(key, "a text in quotes")
+        if value is None:
+            return ""
+        return as_text(value, self.path_of(key), self.faults, is_blank_allowed=is_blank_allowed)
 
     def choice(self, key: str, allowed: Collection[str]) -> str | None:
         """Take one of several words; None after a fault."""
-        value = self.get(key, " or ".join(f'"{word}"' for word in sorted(allowed)))
+        value = self.get(key, f"one of {', '.join(map(show_value, sorted(allowed)))}")
         if value is None:
             return None
         if isinstance(value, str) and value in allowed:
@@ -177,12 +193,12 @@ class TableReader:
 
     def number(self, key: str, bounds: Bounds) -> float:
         """Take an integer or float within bounds."""
-        value = self.get(key, "a number")
+        value = self.get(key, f"a number {bounds}")
         return 0.0 if value is None else check_number(value, bounds, self.path_of(key), self.faults)
 
     def integer(self, key: str, low: int, high: int) -> int:
         """Take an integer, both ends allowed."""
-        value = self.get(key, "a whole number")
+        value = self.get(key, f"a whole number from {low:,} to {high:,}")
         if value is None:
             return low
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -201,7 +217,7 @@ class TableReader:
 
     def duration_ms(self, key: str) -> int | None:
         """Take a duration in milliseconds; None after a fault."""
-        value = self.get(key, '"1d", or another duration')
+        value = self.get(key, 'a duration as "1d"')
         if value is None:
             return None
         if not isinstance(value, str):
@@ -216,7 +232,7 @@ class TableReader:
 
     def array(self, key: str, count_max: int) -> Sequence[object]:
         """Take an array of at most so many values; empty after a fault."""
-        value = self.get(key, "[...]")
+        value = self.get(key, "an array in brackets")
         return () if value is None else as_array(value, count_max, self.path_of(key), self.faults)
 
 
@@ -247,8 +263,8 @@ def as_text(value: object, path: str, faults: Faults, *, is_blank_allowed: bool 
         faults.add(path, f"{show_value(value)} is blank; write a text")
     elif len(value) > TEXT_LENGTH_MAX:
         faults.add(path, f"{len(value):,} characters; at most {TEXT_LENGTH_MAX:,} are allowed; write less")
-    elif any(not character.isprintable() and character not in "\n\t" for character in value):
-        faults.add(path, f"{show_value(value)} has a control character; allowed are printable ones; remove it")
+    elif not is_clean(value):
+        faults.add(path, f"{show_value(value)} has a control character; allowed are line feeds and tabs; remove it")
     else:
         return value
     return ""
@@ -258,10 +274,11 @@ def check_number(value: object, bounds: Bounds, path: str, faults: Faults) -> fl
     """Take a value as a number within bounds; 0.0 after a fault."""
     number = as_number(value)
     if number is None:
-        faults.add(path, f"{show_value(value)} is not a number; write one that is {bounds}, without quotes")
+        what = f"{show_value(value)} is not a number; allowed are finite numbers {bounds}; write one, without quotes"
+        faults.add(path, what)
         return 0.0
     if not bounds.hold(number):
-        faults.add(path, f"{show_value(value)} is out of range; allowed is a number {bounds}; write one")
+        faults.add(path, f"{show_value(value)} is out of range; allowed are finite numbers {bounds}; write one")
         return 0.0
     return number
 
@@ -271,9 +288,11 @@ def read_increasing(values: Sequence[object], bounds: Bounds, path: str, faults:
     numbers = []
     for index, value in enumerate(values):
         place = f"{path}[{index}]"
-        numbers.append(check_number(value, bounds, place, faults))
-        number, previous = as_number(value), as_number(values[index - 1]) if index else None
-        if number is not None and previous is not None and number <= previous:
+        faults_before = len(faults)
+        number = check_number(value, bounds, place, faults)
+        previous = as_number(values[index - 1]) if index else None
+        if previous is not None and number <= previous and len(faults) == faults_before:
             what = f"{show_value(value)} is not above the {show_value(values[index - 1])} before it"
             faults.add(place, f"{what}; these numbers increase strictly; put them in order")
+        numbers.append(number)
     return tuple(numbers)
