@@ -115,9 +115,10 @@ def test_the_core_is_forbidden_every_library_that_the_product_depends_on() -> No
 
 def banned_names(path: str, code: str) -> list[str]:
     """Ask ruff for the lines of some code that use what the core may not, as if it stood in the file."""
-    options = ["--config", str(ROOT / "pyproject.toml"), "--select", "TID251", "--output-format", "concise", "--no-cache"]
+    config = ROOT / "pyproject.toml"
+    options = ["--no-cache", "--select", "TID251", "--output-format", "concise"]
     result = subprocess.run(
-        [SCRIPTS / "ruff", "check", *options, "--stdin-filename", ROOT / path, "-"],
+        [SCRIPTS / "ruff", "check", *options, "--config", config, "--stdin-filename", ROOT / path, "-"],
         cwd=ROOT,
         input=code,
         capture_output=True,
