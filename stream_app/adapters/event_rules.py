@@ -66,7 +66,7 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS_MAX else text[:SHOWN_CHARACTERS_MAX] + "..."
 
 
-def parse_time_ms(value: str | int | float, timezone: tzinfo | None = None) -> int:
+def parse_time_ms(value: object, timezone: tzinfo | None = None) -> int:
     """Read an event time.
 
     Text is a time of RFC 3339 or ISO 8601: a date alone or with a time (after `T` or a space), whole or fractional
@@ -99,7 +99,7 @@ def parse_time_ms(value: str | int | float, timezone: tzinfo | None = None) -> i
     >>> parse_time_ms(1709200800) == parse_time_ms(1709200800000)
     True
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         refuse(Refusal.WRONG_TYPE, f"event time = {shown(value)}, must be text or a number; send RFC 3339 text")
     time_ms = _parse_text_ms(value.strip(), timezone) if isinstance(value, str) else _epoch_ms(value)
     if not TIME_MIN_MS <= time_ms <= TIME_MAX_MS:
@@ -111,7 +111,7 @@ def parse_time_ms(value: str | int | float, timezone: tzinfo | None = None) -> i
     return time_ms
 
 
-def _epoch_ms(value: float) -> int:
+def _epoch_ms(value: int | float) -> int:
     if isinstance(value, float) and not math.isfinite(value):
         refuse(Refusal.INVALID_TIME, f"event time = {value}, must be a finite number; send RFC 3339 text")
     return round(value * MS_PER_SECOND) if abs(value) < EPOCH_SECONDS_BELOW else round(value)
@@ -233,7 +233,7 @@ def convert_amount(amount: float, currency: str | None, policy: Policy) -> float
     if rate is None:
         refuse(
             Refusal.UNKNOWN_CURRENCY,
-            f"currency = {shown(currency)}, must have a rate in the policy; add its rate there, or mend the event's source",
+            f"currency = {shown(currency)}, must have a rate in the policy; add it there, or mend the source",
         )
     converted = amount * rate
     if abs(converted) > policy.amount_max:

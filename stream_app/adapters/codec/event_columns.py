@@ -1,0 +1,311 @@
+"""Typed records to columns: the rules of one event, applied to many at once, doubtful ones left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import compress
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.adapters.codec.decoded import IgnoredReason
+from stream_app.adapters.codec.single_event import SEGMENT_CALL_TYPES, SEGMENT_MARKS, TRACK, Shape, SingleEvent
+from stream_app.adapters.codec.time_columns import read_times_ms
+from stream_app.adapters.codec.wire_event import Path, WireEvent
+from stream_app.adapters.event_rules import classify
+from stream_app.domain.events import ID_BYTES_MAX, Family
+from stream_app.domain.policy import Policy
+
+_DOUBTFUL, _IGNORED, _ACCEPTED = 0, 1, 2
+_UNMAPPED = -1
+_NO_PATH = -1
+_MONEY_FAMILIES = (Family.PURCHASE, Family.REFUND)
+
+_Number = TypeVar("_Number", int, float)
+
+
+class _Texts(NamedTuple):
+    customer_ids: list[str]
+    event_ids: list[str]
+    types: list[str]
+    order_ids: list[str | None]
+
+
+class EventColumns:
+    """Columns of one batch while it is being decoded; every record is doubtful until it is read.
+
+    Parameters
+    ----------
+    appended_ms
+        Shape `(n,)`: when the records were appended, in milliseconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, appended_ms: NDArray[np.int64]) -> None:
+        size = len(appended_ms)
+        self.appended_ms = appended_ms
+        self.ignored_counts: Counter[str] = Counter()
+        self.customer_ids: list[str] = [""] * size
+        self.event_ids: list[str] = [""] * size
+        self.types: list[str] = [""] * size
+        self.order_ids: list[str | None] = [None] * size
+        self.times_ms = np.zeros(size, dtype=np.int64)
+        self.families = np.zeros(size, dtype=np.uint8)
+        self.amounts = np.zeros(size)
+        self.satisfactions = np.full(size, np.nan)
+        self._states = np.full(size, _DOUBTFUL, dtype=np.uint8)
+
+    def ignore(self, indices: NDArray[np.int64], reason: IgnoredReason) -> None:
+        """Mark and count records that bring no event."""
+        if len(indices):
+            self._states[indices] = _IGNORED
+            self.ignored_counts[reason.value] += len(indices)
+
+    def accept(self, indices: NDArray[np.int64]) -> None:
+        """Mark records whose columns are complete."""
+        self._states[indices] = _ACCEPTED
+
+    def put(self, index: int, event: SingleEvent) -> None:
+        """Enter an event that was read on its own."""
+        self.customer_ids[index] = event.customer_id
+        self.event_ids[index] = event.event_id
+        self.types[index] = event.type
+        self.order_ids[index] = event.order_id
+        self.times_ms[index] = event.time_ms
+        self.families[index] = event.family
+        self.amounts[index] = event.amount
+        self.satisfactions[index] = event.satisfaction
+        self._states[index] = _ACCEPTED
+
+    def put_texts(self, indices: NDArray[np.int64], texts: _Texts) -> None:
+        """Enter the texts of many records."""
+        if len(indices) == len(self.types):
+            self.customer_ids, self.event_ids, self.types, self.order_ids = texts
+            return
+        for place, index in enumerate(indices.tolist()):
+            self.customer_ids[index] = texts.customer_ids[place]
+            self.event_ids[index] = texts.event_ids[place]
+            self.types[index] = texts.types[place]
+            self.order_ids[index] = texts.order_ids[place]
+
+    def doubtful_indices(self) -> NDArray[np.int64]:
+        """Give the records that nobody has accepted or ignored, increasing."""
+        return np.flatnonzero(self._states == _DOUBTFUL)
+
+    def accepted_indices(self) -> NDArray[np.int64]:
+        """Give the accepted records, increasing."""
+        return np.flatnonzero(self._states == _ACCEPTED)
+
+
+class ColumnReader:
+    """Reads typed records of one shape into columns.
+
+    Parameters
+    ----------
+    policy
+        What event types mean.
+    wire_event
+        How to reach the fields of a typed record.
+    """
+
+    def __init__(self, policy: Policy, wire_event: WireEvent) -> None:
+        self._policy = policy
+        self._getters = wire_event.getters
+        self._marks = [wire_event.getters[(mark,)] for mark in SEGMENT_MARKS]
+        self._codes = {name: code for code, name in enumerate(policy.event_rules)}
+        self._rules = list(policy.event_rules.values())
+        self._families = np.array([rule.family for rule in self._rules], dtype=np.uint8)
+        self._fixed_amounts = np.zeros(len(self._rules))
+        self._path_numbers = np.full(len(self._rules), _NO_PATH)
+        money_rules = [rule for rule in self._rules if rule.family in _MONEY_FAMILIES and rule.fixed_value is None]
+        self._amount_paths = list(dict.fromkeys(rule.amount_path or () for rule in money_rules))
+        for code, rule in enumerate(self._rules):
+            if rule.fixed_value is not None:
+                self._families[code], self._fixed_amounts[code] = classify(rule.family, rule.fixed_value)
+            elif rule.family in _MONEY_FAMILIES:
+                self._path_numbers[code] = self._amount_paths.index(rule.amount_path or ())
+        self._rates: dict[str, float] = {**policy.currency_rates, "": 1.0, policy.reporting_currency: 1.0}
+
+    def are_segment_calls(self, records: list[Any], kinds: list[str | None]) -> list[bool]:
+        """Tell Segment calls from native events with the type of one, as `single_event.is_segment_call` does.
+
+        Parameters
+        ----------
+        records
+            Length n: typed records.
+        kinds
+            Length n: what they say under `type`.
+        """
+        event_ids, customer_ids = self._texts_at(records, "event_id"), self._texts_at(records, "customer_id")
+        return [
+            kind in SEGMENT_CALL_TYPES and event_id is None and customer_id is None and self._is_marked(record)
+            for record, kind, event_id, customer_id in zip(records, kinds, event_ids, customer_ids, strict=True)
+        ]
+
+    def _is_marked(self, record: Any) -> bool:
+        # A loop, for nearly every call has the first mark, and a generator costs as much as all the rest.
+        for mark in self._marks:  # noqa: SIM110
+            if mark(record) is not None:
+                return True
+        return False
+
+    def read(self, records: list[Any], indices: NDArray[np.int64], shape: Shape, columns: EventColumns) -> None:
+        """Accept the plain records of one shape, ignore the unmapped ones, and leave the rest doubtful.
+
+        Parameters
+        ----------
+        records
+            Length n: typed records.
+        indices
+            Shape `(n,)`: their places in the batch.
+        shape
+            Where they have their fields.
+        columns
+            Where they go.
+        """
+        types = self._texts_at(records, shape.type)
+        if shape is TRACK:
+            records, indices, types = _chosen([bool(name) for name in types], records, indices, types)
+        else:
+            types = [name or self._policy.default_event_type for name in types]
+        codes = _looked_up(self._codes, types, _UNMAPPED)
+        is_mapped = codes != _UNMAPPED
+        if not is_mapped.all():
+            columns.ignore(indices[~is_mapped], IgnoredReason.UNMAPPED_TYPE)
+            records, indices, types = _chosen(is_mapped.tolist(), records, indices, types)
+            codes = codes[is_mapped]
+        customer_ids = self._texts_at(records, shape.customer_id)
+        if shape is TRACK and (None in customer_ids or "" in customer_ids):
+            is_known = np.array([customer_id not in (None, "") for customer_id in customer_ids], dtype=np.bool_)
+            columns.ignore(indices[~is_known], IgnoredReason.NO_CUSTOMER)
+            records, indices, types = _chosen(is_known.tolist(), records, indices, types)
+            codes = codes[is_known]
+            customer_ids = self._texts_at(records, shape.customer_id)
+        if records:
+            self._fill(records, indices, shape, columns, _Known(types, codes, customer_ids))
+
+    def _fill(
+        self, records: list[Any], indices: NDArray[np.int64], shape: Shape, columns: EventColumns, known: _Known
+    ) -> None:
+        customer_ids, are_customers = _checked_ids(known.customer_ids)
+        event_ids, are_ids = _checked_ids(self._texts_at(records, shape.event_id))
+        times_ms, are_times = read_times_ms(self._texts_at(records, shape.time))
+        are_timely = times_ms <= columns.appended_ms[indices] + self._policy.future_skew_max_ms
+        families, amounts, are_amounts = self._read_amounts(records, known.codes, shape)
+        satisfactions, are_satisfactions = self._read_satisfactions(records, known.codes)
+        columns.put_texts(indices, _Texts(customer_ids, event_ids, known.types, self._order_ids(records, shape)))
+        columns.times_ms[indices] = times_ms
+        columns.families[indices] = families
+        columns.amounts[indices] = amounts
+        columns.satisfactions[indices] = satisfactions
+        is_plain = are_customers & are_ids & are_times & are_timely & are_amounts & are_satisfactions
+        columns.accept(indices[is_plain])
+
+    def _texts_at(self, records: list[Any], *path: str) -> list[Any]:
+        return [*map(self._getters[path], records)]
+
+    def _numbers_at(self, records: Iterable[Any], path: Path) -> NDArray[np.float64]:
+        """Take numbers; NaN where there is none, which JSON cannot say."""
+        return np.array([*map(self._getters[path], records)], dtype=np.float64)
+
+    def _order_ids(self, records: list[Any], shape: Shape) -> list[str | None]:
+        order_ids: list[Any] = [None] * len(records)
+        for path in shape.order_id_paths:
+            own = self._texts_at(records, *path)
+            if any(order_id is not None for order_id in own):
+                order_ids = [
+                    _text_of(this) if first is None else first for first, this in zip(order_ids, own, strict=True)
+                ]
+        return order_ids
+
+    def _read_amounts(
+        self, records: list[Any], codes: NDArray[np.int64], shape: Shape
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_]]:
+        families, amounts = self._families[codes], self._fixed_amounts[codes]
+        is_plain = np.ones(len(records), dtype=np.bool_)
+        path_numbers = self._path_numbers[codes]
+        for path_number, path in enumerate(self._amount_paths):
+            rows = np.flatnonzero(path_numbers == path_number)
+            if not len(rows):
+                continue
+            members = records if len(rows) == len(records) else [records[row] for row in rows.tolist()]
+            values = self._numbers_at(members, path) if path else np.full(len(members), np.nan)
+            for spare_path in shape.spare_amount_paths:
+                missing = np.flatnonzero(np.isnan(values))
+                if len(missing):
+                    values[missing] = self._numbers_at([members[row] for row in missing.tolist()], spare_path)
+            with np.errstate(over="ignore", invalid="ignore"):
+                converted = values * self._rates_of(members)
+            is_plain[rows] = np.abs(converted) <= self._policy.amount_max
+            amounts[rows] = np.abs(converted)
+            is_reversed = (converted < 0) & (families[rows] == Family.PURCHASE)
+            families[rows[is_reversed]] = Family.REFUND
+        return families, amounts, is_plain
+
+    def _rates_of(self, records: list[Any]) -> NDArray[np.float64]:
+        own, below = self._texts_at(records, "currency"), self._texts_at(records, "properties", "currency")
+        if any(below) or None in own:
+            own = [first or second or "" for first, second in zip(own, below, strict=True)]
+        return _looked_up(self._rates, own, np.nan)
+
+    def _read_satisfactions(
+        self, records: list[Any], codes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        satisfactions = np.full(len(records), np.nan)
+        is_plain = np.ones(len(records), dtype=np.bool_)
+        for code in np.flatnonzero(np.bincount(codes)).tolist():
+            rule = self._rules[code]
+            if rule.satisfaction_path is None:
+                continue
+            rows = np.flatnonzero(codes == code)
+            values = self._numbers_at([records[row] for row in rows.tolist()], rule.satisfaction_path)
+            worst, best = rule.satisfaction_range
+            satisfactions[rows] = (values - worst) / (best - worst)
+            is_plain[rows] = np.isnan(values) | ((values >= min(worst, best)) & (values <= max(worst, best)))
+        return satisfactions, is_plain
+
+
+class _Known(NamedTuple):
+    """What is known of mapped records: their types, the codes of these, and raw customer ids."""
+
+    types: list[str]
+    codes: NDArray[np.int64]
+    customer_ids: list[Any]
+
+
+def _chosen(
+    flags: list[bool], records: list[Any], indices: NDArray[np.int64], types: list[Any]
+) -> tuple[list[Any], NDArray[np.int64], list[Any]]:
+    if all(flags):
+        return records, indices, types
+    return [*compress(records, flags)], indices[np.array(flags, dtype=np.bool_)], [*compress(types, flags)]
+
+
+def _looked_up(values: Mapping[str, _Number], names: list[str], otherwise: _Number) -> NDArray[Any]:
+    """Look names up, of which most batches have one or few."""
+    if len(set(names)) == 1:
+        return np.full(len(names), values.get(names[0], otherwise))
+    return np.array([values.get(name, otherwise) for name in names], dtype=type(otherwise))
+
+
+def _text_of(value: str | int | None) -> str | None:
+    return str(value) if isinstance(value, int) else value or None
+
+
+def _checked_ids(values: list[Any]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Give ids as texts, and which of them `check_id` allows."""
+    try:
+        joined = "".join(values)
+    except TypeError:
+        values = [_text_of(value) or "" for value in values]
+        joined = "".join(values)
+    lengths = np.fromiter(map(len, values), dtype=np.int64, count=len(values))
+    if not joined.isascii():
+        for index, text in enumerate(values):
+            if not text.isascii():
+                lengths[index] = len(text.encode())
+    is_plain = (lengths > 0) & (lengths <= ID_BYTES_MAX)
+    if "\0" in joined:
+        is_plain &= np.array(["\0" not in text for text in values], dtype=np.bool_)
+    return values, is_plain
