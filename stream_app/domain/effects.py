@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 
 import numpy as np
@@ -78,6 +79,42 @@ class Changes:
 
     def __len__(self) -> int:
         return len(self.sequences)
+
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Changes:
+        """Take some changes, in the order of the index or where it is True."""
+        return Changes(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+
+    def at_events(self, event_indices: NDArray[np.int64]) -> Changes:
+        """Say at which events the changes came; shape `(n,)`."""
+        return replace(self, event_indices=event_indices)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Changes]) -> Changes:
+        """Put several together, in order; at least one."""
+        return cls(
+            **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)}
+        )
+
+    @classmethod
+    def none(cls, axis_count: int) -> Changes:
+        """Give no changes, for so many axes."""
+        return cls(
+            event_indices=np.empty(0, dtype=np.int64),
+            customer_ids=np.empty(0, dtype="S1"),
+            sequences=np.empty(0, dtype=np.uint32),
+            axes=np.empty(0, dtype=np.uint8),
+            from_tiers=np.empty(0, dtype=np.int8),
+            to_tiers=np.empty(0, dtype=np.int8),
+            segments=np.empty((0, axis_count), dtype=np.int8),
+            scores=np.empty(0),
+            percentiles=np.empty(0),
+            cut_points=np.empty(0),
+            causes=np.empty(0, dtype=np.uint8),
+            is_triggered=np.empty(0, dtype=np.bool_),
+            term_values=np.empty((0, 1)),
+            contributions=np.empty((0, 1)),
+            effective_at_ms=np.empty(0, dtype=np.int64),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

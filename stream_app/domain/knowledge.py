@@ -53,6 +53,24 @@ class AxisKnowledge:
     quantile_scores: NDArray[np.float64]
     rated_count: int
 
+    def percentiles(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the share of the population below each score.
+
+        Parameters
+        ----------
+        scores
+            Shape `(n,)`.
+
+        Returns
+        -------
+        NDArray[np.float64]
+            Shape `(n,)`, percent in [0, 100] in steps of a tenth; NaN before the population has been seen.
+        """
+        if not len(self.quantile_scores):
+            return np.full(len(scores), np.nan)
+        places = np.searchsorted(self.quantile_scores, scores, side="right") - 1
+        return np.maximum(places, 0) * (100.0 / QUANTILE_STEPS)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knowledge:

@@ -97,9 +97,7 @@ class Rounds:
             operation(result[previous : previous + end - start], values[start:end], out=result[start:end])
         return result
 
-    def fade(
-        self, initial: NDArray[Any], factors: NDArray[np.float64], addends: NDArray[np.float64]
-    ) -> NDArray[Any]:
+    def fade(self, initial: NDArray[Any], factors: NDArray[np.float64], addends: NDArray[np.float64]) -> NDArray[Any]:
         """Fold `state = round(state * factor + addend)`, rounding to the state's own type after each event.
 
         Parameters
@@ -167,3 +165,10 @@ def lay_out(rows: NDArray[np.int64]) -> Rounds:
     customer_indices = np.empty(count, dtype=np.int64)
     customer_indices[place] = rank_of_customer[customer]
     return Rounds(event_indices, customer_indices, sorted_rows[starts][by_count], counts[by_count], offsets.tolist())
+
+
+def all_once(rows: NDArray[np.int64]) -> Rounds:
+    """Lay out one event for each of some different rows, in their order."""
+    count = len(rows)
+    places = np.arange(count)
+    return Rounds(places, places, rows, np.ones(count, dtype=np.int64), [0, count])

@@ -106,3 +106,9 @@ def column(rows: RowBlock, name: str, place: int | None = None) -> NDArray[np.fl
     """
     values = rows[name] if place is None else rows[name][:, place]
     return np.array(values, dtype=np.float64, order="C")
+
+
+def take_rows(rows: RowBlock, index: NDArray[np.int64]) -> RowBlock:
+    """Copy some rows as opaque bytes, which is several times faster than field by field; shape `(n,)`."""
+    block: RowBlock = np.take(rows.view(f"V{rows.dtype.itemsize}"), index).view(rows.dtype)
+    return block

@@ -146,9 +146,7 @@ class CustomerTable:
         self.turns.append(turns)
 
 
-def _distinct(
-    keys: NDArray[np.bytes_], hashes: NDArray[np.uint64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _distinct(keys: NDArray[np.bytes_], hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Give the first place of each different key, in order of appearance, and which of these each key is."""
     _, firsts, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     if not np.array_equal(keys[firsts][inverse], keys):

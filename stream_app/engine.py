@@ -1,0 +1,381 @@
+"""The engine: the only rules by which events and time change customers, shared by every driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.domain.behaviour import Facts, HalfLives, enter_keys, keep_totals, remember
+from stream_app.domain.duplicates import find_duplicates
+from stream_app.domain.effects import PROSPECT, Cause, Changes, Effects
+from stream_app.domain.events import MS_PER_DAY, EventBatch
+from stream_app.domain.knowledge import Knowledge, Scoring
+from stream_app.domain.policy import Policy
+from stream_app.domain.population import TERM_UNIT, AxisSketch, PopulationSketch, bucket_of, move
+from stream_app.domain.rating import AxisRating, Moment, Standing, rated, settle_axis, states_of, tell_changes
+from stream_app.domain.rounds import Rounds, all_once, lay_out
+from stream_app.domain.rows import RowBlock, row_dtype, take_rows
+from stream_app.domain.scores import SCORES, ScoreFactory, build_functions, weigh
+from stream_app.domain.table import ROWS_MAX, CustomerTable
+from stream_app.domain.tiers import position
+from stream_app.domain.turns import is_snapshot_due
+
+CHUNK_ROWS = 4096
+"""Rows that a sweep works on at a time: 1.5 MB, so that they stay in the cache of a core."""
+NO_TICK_MS = -1
+"""Stands for the last tick before there was one."""
+_STATE_OFFSET = -PROSPECT
+"""Column of the populations in which tier 0 is counted; prospects and unrated come before."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredBlock:
+    """Customers scored as of a time, without changing them.
+
+    Parameters
+    ----------
+    customer_ids
+        Shape `(n,)`, dtype `S<width>`.
+    rows
+        Shape `(n,)`: copies of their rows.
+    scores
+        Shape `(n, n_axes)`; NaN where a customer is not rated.
+    states
+        Shape `(n, n_axes)`: held tiers, `UNRATED` or `PROSPECT`.
+    rank_tiers
+        Shape `(n, n_axes)`: the tier by the cut points in force without hysteresis; -1 where there is none.
+    """
+
+    customer_ids: NDArray[np.bytes_]
+    rows: RowBlock
+    scores: NDArray[np.float64]
+    states: NDArray[np.int8]
+    rank_tiers: NDArray[np.int8]
+
+
+class Engine:
+    """One shard's customers and the rules that change them.
+
+    Time and knowledge are arguments; nothing is read from or written to the outside. The same calls give the same
+    effects and the same rows to the bit, however events are cut into batches.
+
+    Parameters
+    ----------
+    policy
+        What people decide.
+    scores
+        Score functions that the policy's axes can name.
+    rows_max
+        Most customers of this shard.
+    """
+
+    def __init__(
+        self, policy: Policy, scores: Mapping[str, ScoreFactory] = SCORES, *, rows_max: int = ROWS_MAX
+    ) -> None:
+        self.policy = policy
+        self.functions = build_functions(policy, scores)
+        dtype = row_dtype(len(policy.axes), policy.horizon_periods)
+        self.table = CustomerTable(dtype, policy.sweep_period_minutes, rows_max)
+        self.last_tick_ms = NO_TICK_MS
+        self.scoring_version = 0
+        self._half_lives = HalfLives.from_policy(policy)
+        self._sketches = [AxisSketch.empty(len(function.terms)) for function in self.functions.values()]
+        self._sums_day = 0
+        tiers_max = max(len(axis.tiers) for axis in policy.axes)
+        self._populations = np.zeros((len(policy.axes), tiers_max + _STATE_OFFSET), dtype=np.int64)
+
+    def apply(self, events: EventBatch, knowledge: Knowledge) -> Effects:
+        """Let events count, each on its own, in their order.
+
+        Parameters
+        ----------
+        events
+            The n events.
+        knowledge
+            The version in force; its scoring is that of the last tick.
+
+        Returns
+        -------
+        Effects
+            Changes in input order.
+
+        Raises
+        ------
+        ValueError
+            When the knowledge has another scoring than the rows: a bug of the driver, which must tick first.
+        """
+        self._require(knowledge.scoring)
+        known_count = len(self.table)
+        rounds, known, is_duplicate = self._lay_out(events)
+        applied = np.flatnonzero(~is_duplicate)[rounds.event_indices]
+        standing = self._standing_of(known)
+        held = [state.held.copy() for state in standing.tiers]
+
+        after = remember(known, Facts.of(events, applied), rounds, self._half_lives)
+        as_of_ms = np.maximum(after["clock_ms"], self.last_tick_ms)
+        moment = Moment(rounds, self._is_rated(after), as_of_ms, Cause.EVENT)
+        is_rated_before = rounds.before(standing.is_rated, moment.is_rated)
+        block = after if rounds.is_single else take_rows(after, rounds.last_places)
+        enter_keys(block, events.event_keys[applied], rounds)
+        is_new = rounds.unique_rows >= known_count
+        axes, changes, places = self._rate(after, block, standing, moment, (knowledge, is_new))
+        self.table.scatter(rounds.unique_rows, block)
+
+        tiers_before = np.full((len(events), len(axes)), PROSPECT, dtype=np.int8)
+        held_before = [rounds.before(known_held, axis.held_after) for known_held, axis in zip(held, axes, strict=True)]
+        tiers_before[applied] = states_of(np.stack(held_before, axis=1), is_rated_before)
+        if len(changes):
+            order = np.lexsort((changes.axes, applied[places]))
+            changes = changes.at_events(applied[places]).take(order)
+        return Effects(
+            changes=changes,
+            is_duplicate=is_duplicate,
+            tiers_before=tiers_before,
+            touched_rows=rounds.unique_rows,
+            rescored_count=int(np.count_nonzero(moment.is_rated)),
+            suppressed_counts=_suppressed(axes),
+        )
+
+    def tick(self, time_ms: int, knowledge: Knowledge) -> Effects:
+        """Let time pass: sweep the customers whose turn has come since the last tick.
+
+        The first tick with another scoring re-scores everybody (the switch). A tick at or before the last one does nothing, and
+        neither does the very first one.
+
+        Parameters
+        ----------
+        time_ms
+            Milliseconds since 1970-01-01 UTC.
+        knowledge
+            The version in force.
+
+        Returns
+        -------
+        Effects
+            Changes in the order of customer id bytes (S4).
+        """
+        is_switch = self.scoring_version not in (0, knowledge.scoring.version)
+        last_tick_ms = self.last_tick_ms
+        if time_ms <= last_tick_ms:
+            return self._no_effects()
+        self.scoring_version = knowledge.scoring.version
+        self.last_tick_ms = time_ms
+        if last_tick_ms == NO_TICK_MS and not is_switch:
+            return self._no_effects()
+        self._restart_sums(last_tick_ms, is_switch=is_switch)
+        rows = np.arange(len(self.table)) if is_switch else self.table.turns.due(last_tick_ms, time_ms)
+        cause = Cause.CUT_POINT if is_switch else Cause.TIME
+        parts = [
+            self._sweep(rows[start : start + CHUNK_ROWS], time_ms, last_tick_ms, (knowledge, cause))
+            for start in range(0, len(rows), CHUNK_ROWS)
+        ]
+        if not parts:
+            return self._no_effects()
+        changes = Changes.concatenate([part.changes for part in parts])
+        return Effects(
+            changes=changes.take(np.argsort(changes.customer_ids, kind="stable")),
+            is_duplicate=np.empty(0, dtype=np.bool_),
+            tiers_before=np.empty((0, len(self.policy.axes)), dtype=np.int8),
+            touched_rows=rows,
+            rescored_count=sum(part.rescored_count for part in parts),
+            suppressed_counts=np.sum([part.suppressed_counts for part in parts], axis=0),
+        )
+
+    def sketch(self) -> PopulationSketch:
+        """Tell the population as of the last re-score of each customer; term sums are of the sweeps of one day."""
+        axes = [AxisSketch(s.histogram.copy(), s.term_sums.copy(), s.term_count) for s in self._sketches]
+        return PopulationSketch(self.scoring_version, tuple(axes))
+
+    def full_sketch(self, scoring: Scoring, time_ms: int) -> PopulationSketch:
+        """Score everybody as of a time without changing anything, under this or a candidate scoring (dry run).
+
+        Parameters
+        ----------
+        scoring
+            The scoring to try.
+        time_ms
+            Milliseconds since 1970-01-01 UTC; customers whose clock is later are scored as of their clock.
+
+        Returns
+        -------
+        PopulationSketch
+            Histograms and term sums of all rated customers.
+        """
+        sketches = [AxisSketch.empty(len(function.terms)) for function in self.functions.values()]
+        for _, block in self._chunks():
+            rows = block[self._is_rated(block)]
+            as_of_ms = np.maximum(rows["clock_ms"], time_ms)
+            for place, (name, function) in enumerate(self.functions.items()):
+                terms, scores = weigh(function.bases(rows, as_of_ms, scoring), scoring.weights[name])
+                np.add.at(sketches[place].histogram, bucket_of(scores, function.bucket_width), 1)
+                sketches[place] = _add_terms(sketches[place], terms)
+        return PopulationSketch(scoring.version, tuple(sketches))
+
+    def scored(self, time_ms: int, knowledge: Knowledge) -> Iterator[ScoredBlock]:
+        """Score everybody as of a time without changing anything, block by block in the order of rows."""
+        for row_numbers, block in self._chunks():
+            is_rated = self._is_rated(block)
+            as_of_ms = np.maximum(block["clock_ms"], time_ms)
+            scores = np.full(block["score"].shape, np.nan)
+            rank_tiers = np.full(scores.shape, -1, dtype=np.int8)
+            for place, (name, function) in enumerate(self.functions.items()):
+                weights = knowledge.scoring.weights[name]
+                _, own = weigh(function.bases(block, as_of_ms, knowledge.scoring), weights)
+                scores[is_rated, place] = own[is_rated]
+                lines = knowledge.axes[name]
+                if lines is not None:
+                    rank_tiers[is_rated, place] = position(lines.cut_points, own[is_rated])
+            states = states_of(block["held"], is_rated)
+            yield ScoredBlock(self.table.ids_of(row_numbers), block, scores, states, rank_tiers)
+
+    def populations(self) -> NDArray[np.int64]:
+        """Shape `(n_axes, n_tiers_max + 2)`: prospects, unrated, then customers by held tier, 0-padded."""
+        return self._populations.copy()
+
+    def restore(
+        self, ids: NDArray[np.bytes_], rows: RowBlock, sketch: PopulationSketch, clock: tuple[int, int]
+    ) -> None:
+        """Fill a new engine with stored customers.
+
+        Parameters
+        ----------
+        ids, rows
+            Shape `(n,)`: `table.ids` and `table.rows` of the stored engine.
+        sketch
+            `sketch()` of the stored engine.
+        clock
+            Its last tick, and the day whose sweeps its term sums hold (`sums_day`).
+        """
+        self.table.restore(ids, rows)
+        self.last_tick_ms, self._sums_day = clock
+        self.scoring_version = sketch.scoring_version
+        self._sketches = list(sketch.axes)
+        for _, block in self._chunks():
+            self._count(self._standing_of(block).states(), 1)
+
+    @property
+    def sums_day(self) -> int:
+        """The UTC day (days since 1970-01-01) of the last tick before the sweeps in the term sums."""
+        return self._sums_day
+
+    def _lay_out(self, events: EventBatch) -> tuple[Rounds, RowBlock, NDArray[np.bool_]]:
+        """Find the customers, mark duplicates, and give the rounds of the other events with their customers' rows."""
+        table_rows = self.table.find_or_add(events.customer_ids)
+        rounds = lay_out(table_rows)
+        known = self.table.gather(rounds.unique_rows)
+        customers = np.empty(len(events), dtype=np.int64)
+        customers[rounds.event_indices] = rounds.customer_indices
+        is_duplicate = find_duplicates(known, customers, events.event_keys)
+        if is_duplicate.any():
+            rounds = lay_out(table_rows[~is_duplicate])
+            known = self.table.gather(rounds.unique_rows)
+        return rounds, known, is_duplicate
+
+    def _rate(
+        self,
+        after: RowBlock,
+        block: RowBlock,
+        standing: Standing,
+        moment: Moment,
+        context: tuple[Knowledge, NDArray[np.bool_] | None],
+    ) -> tuple[list[AxisRating], Changes, NDArray[np.int64]]:
+        """Score all axes, settle tiers, keep populations; writes the new standing into `block`."""
+        knowledge, is_new = context
+        states_before, buckets_before = standing.states(), standing.buckets.copy()
+        axes = []
+        for place, (axis, function) in enumerate(zip(self.policy.axes, self.functions.values(), strict=True)):
+            bases = function.bases(after, moment.as_of_ms, knowledge.scoring)
+            scored = weigh(bases, knowledge.scoring.weights[axis.name])
+            rule = (knowledge.axes[axis.name], axis.confirmation_ms, function.bucket_width)
+            axes.append(settle_axis(standing, place, scored, moment, rule))
+        standing.is_rated = self._is_rated(block)
+        changes, places = Changes.none(len(axes)), np.empty(0, dtype=np.int64)
+        if any(len(axis.places) for axis in axes):
+            ids = self.table.ids_of(moment.rounds.unique_rows)
+            changes, places = tell_changes(standing, axes, moment, ids, list(knowledge.axes.values()))
+        standing.write_to(block)
+        self._count(states_before if is_new is None else states_before[~is_new], -1)
+        self._count(standing.states(), 1)
+        for place, sketch in enumerate(self._sketches):
+            own = standing.is_rated
+            move(sketch.histogram, buckets_before[own, place], standing.buckets[own, place])
+        return axes, changes, places
+
+    def _sweep(
+        self, rows: NDArray[np.int64], time_ms: int, last_tick_ms: int, context: tuple[Knowledge, Cause]
+    ) -> Effects:
+        knowledge, cause = context
+        block = self.table.gather(rows)
+        is_due = is_snapshot_due(block["turn"], last_tick_ms, time_ms) if last_tick_ms != NO_TICK_MS else None
+        if is_due is not None and is_due.any():
+            keep_totals(block, is_due, time_ms)
+        as_of_ms = np.maximum(block["clock_ms"], time_ms)
+        moment = Moment(all_once(rows), self._is_rated(block), as_of_ms, cause)
+        axes, changes, _ = self._rate(block, block, self._standing_of(block), moment, (knowledge, None))
+        for place, axis in enumerate(axes):
+            self._sketches[place] = _add_terms(self._sketches[place], axis.terms[moment.is_rated])
+        self.table.scatter(rows, block)
+        return Effects(
+            changes=changes,
+            is_duplicate=np.empty(0, dtype=np.bool_),
+            tiers_before=np.empty((0, len(axes)), dtype=np.int8),
+            touched_rows=rows,
+            rescored_count=int(np.count_nonzero(moment.is_rated)),
+            suppressed_counts=_suppressed(axes),
+        )
+
+    def _count(self, states: NDArray[np.int8], sign: int) -> None:
+        for axis in range(states.shape[1]):
+            counts = np.bincount(states[:, axis] + _STATE_OFFSET, minlength=self._populations.shape[1])
+            self._populations[axis] += sign * counts
+
+    def _restart_sums(self, last_tick_ms: int, *, is_switch: bool) -> None:
+        """Begin the term sums anew after the first tick of a day, whose sweep was the last that renewal saw."""
+        day = last_tick_ms // MS_PER_DAY
+        if day > self._sums_day or is_switch:
+            self._sums_day = day
+            self._sketches = [
+                AxisSketch(sketch.histogram, np.zeros_like(sketch.term_sums), 0) for sketch in self._sketches
+            ]
+
+    def _require(self, scoring: Scoring) -> None:
+        if not self.scoring_version:
+            self.scoring_version = scoring.version
+        if scoring.version != self.scoring_version:
+            message = f"rows are scored by version {self.scoring_version}, events by {scoring.version}: tick first"
+            raise ValueError(message)
+
+    def _standing_of(self, rows: RowBlock) -> Standing:
+        return Standing.of(rows, rates_everyone=self.policy.rates_everyone)
+
+    def _is_rated(self, rows: RowBlock) -> NDArray[np.bool_]:
+        return rated(rows, rates_everyone=self.policy.rates_everyone)
+
+    def _chunks(self) -> Iterator[tuple[NDArray[np.int64], RowBlock]]:
+        for start in range(0, len(self.table), CHUNK_ROWS):
+            rows = np.arange(start, min(start + CHUNK_ROWS, len(self.table)))
+            yield rows, self.table.gather(rows)
+
+    def _no_effects(self) -> Effects:
+        axis_count = len(self.policy.axes)
+        return Effects(
+            changes=Changes.none(axis_count),
+            is_duplicate=np.empty(0, dtype=np.bool_),
+            tiers_before=np.empty((0, axis_count), dtype=np.int8),
+            touched_rows=np.empty(0, dtype=np.int64),
+            rescored_count=0,
+            suppressed_counts=np.zeros(axis_count, dtype=np.int64),
+        )
+
+
+def _suppressed(axes: list[AxisRating]) -> NDArray[np.int64]:
+    return np.array([axis.suppressed_count for axis in axes], dtype=np.int64)
+
+
+def _add_terms(sketch: AxisSketch, terms: NDArray[np.float64]) -> AxisSketch:
+    """Add re-scores to the term sums, as integers, so that neither order nor number of shards matters."""
+    sums = np.rint(terms / TERM_UNIT).astype(np.int64).sum(axis=0)
+    return AxisSketch(sketch.histogram, sketch.term_sums + sums, sketch.term_count + len(terms))
