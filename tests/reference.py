@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 CYCLE_MINUTES = 28 * 24 * 60
+BUCKET_WIDTH = 0.005
+BUCKET_LAST = 2**15 - 1
 
 Term = Callable[[Customer, int, Policy], float]
 """One term of a score before it is weighted: of a customer, as of a time, under a policy."""
@@ -61,12 +63,11 @@ class ReferenceScore:
     terms: tuple[Term, ...]
     weights: tuple[float, ...]
     bucket_width: float
-    bucket_first: int
-    bucket_last: int
+    bucket_last: int = BUCKET_LAST
 
     def bucket_of(self, score: float) -> int:
         """Give the bucket that a score falls in."""
-        return min(max(math.floor(score / self.bucket_width), self.bucket_first), self.bucket_last)
+        return min(max(math.floor(score / self.bucket_width), 0), self.bucket_last)
 
 
 def spend_term(half_life: int) -> Term:
@@ -79,16 +80,11 @@ def spend_term(half_life: int) -> Term:
     return term
 
 
-BUCKET_WIDTH = 0.01
-BUCKETS_MAX = 2**31
-
 REFERENCE_SCORES: Mapping[str, ReferenceScore] = {
     "value": ReferenceScore(
         terms=(spend_term(2), spend_term(3)),
         weights=(0.5, 0.5),
         bucket_width=BUCKET_WIDTH,
-        bucket_first=-BUCKETS_MAX,
-        bucket_last=BUCKETS_MAX,
     ),
 }
 """The product's score functions, from the text."""
