@@ -142,8 +142,8 @@ class Engine:
     def tick(self, time_ms: int, knowledge: Knowledge) -> Effects:
         """Let time pass: sweep the customers whose turn has come since the last tick.
 
-        The first tick with another scoring re-scores everybody (the switch). A tick at or before the last one does nothing, and
-        neither does the very first one.
+        The first tick with another scoring re-scores everybody (the switch). A tick at or before the last one does
+        nothing, and neither does the very first one.
 
         Parameters
         ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -81,7 +81,7 @@ class EventBatch:
     positions: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        columns = (
+        columns: tuple[Sized, ...] = (
             self.event_ids,
             self.event_keys,
             self.times_ms,

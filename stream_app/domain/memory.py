@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import sys
 
@@ -47,9 +48,7 @@ def reserve(rows_max: int, dtype: np.dtype[np.void] | np.dtype[np.bytes_]) -> ND
             rows_max //= 2
             continue
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            try:
+            # A kernel without huge pages only makes look-ups slower.
+            with contextlib.suppress(OSError):
                 region.madvise(mmap.MADV_HUGEPAGE)
-            except OSError:
-                # A kernel without huge pages only makes look-ups slower.
-                pass
         return np.frombuffer(region, dtype=dtype, count=rows_max)

@@ -118,7 +118,8 @@ def cut_at(histogram: NDArray[np.int64], quantiles: NDArray[np.float64], bucket_
     # The tolerance lets 20 of 100 pass as the top 20 %, although 1 - 0.8 is a little less than 0.2 in binary.
     above_max = np.floor((1.0 - quantiles) * count + count * SHARE_TOLERANCE)
     edges = np.searchsorted(below, count - above_max, side="left")
-    return edges * bucket_width
+    result: NDArray[np.float64] = edges * bucket_width
+    return result
 
 
 def draw_lines(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,7 +208,7 @@ def _rounds_to_settle(
     is_concerned[rounds.customer_indices[needs]] = True
     places = np.flatnonzero(is_concerned[rounds.customer_indices] & moment.is_rated)
     bounds = np.searchsorted(places, rounds.offsets)
-    return [places[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True) if end > start]
+    return [places[start:end] for start, end in pairwise(bounds.tolist()) if end > start]
 
 
 def tell_changes(
@@ -288,6 +289,6 @@ def _number(known: NDArray[np.uint32], customers: NDArray[np.int64]) -> NDArray[
     is_first[1:] = customers[1:] != customers[:-1]
     starts = np.flatnonzero(is_first)
     rank = np.arange(len(customers)) - starts[np.cumsum(is_first) - 1]
-    sequences = known[customers] + (rank + 1).astype(np.uint32)
+    sequences: NDArray[np.uint32] = known[customers] + (rank + 1).astype(np.uint32)
     np.add.at(known, customers, np.uint32(1))
     return sequences

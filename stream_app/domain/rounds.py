@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 class Rounds:
     """A batch's events laid out round by round.
 
-    Customers are ordered by how many events they have, most first. The events of round k stand side by side, in that order of
-    customers; those of round k - 1 that went before them are therefore a prefix of the round before.
+    Customers are ordered by how many events they have, most first. The events of round k stand side by side, in
+    that order of customers; those of round k - 1 that went before them are therefore a prefix of the round before.
 
     Parameters
     ----------

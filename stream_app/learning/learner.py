@@ -160,7 +160,7 @@ class Learner:
 def _means(sketch: AxisSketch, known: AxisKnowledge | None) -> NDArray[np.float64]:
     """Give the mean of each term; the known ones while there is nothing to take them from."""
     if sketch.term_count:
-        return sketch.term_sums * (TERM_UNIT / sketch.term_count)
+        return np.asarray(sketch.term_sums * (TERM_UNIT / sketch.term_count), dtype=np.float64)
     if known is not None:
         return known.term_means
     return np.zeros(len(sketch.term_sums))
