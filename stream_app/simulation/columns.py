@@ -22,11 +22,13 @@ EVENT_SCHEMA = pa.schema(
         pa.field("satisfaction", pa.float64()),
     ]
 )
-"""Columns of an event log: the native event with its rating, from 1 to 5, as a column of its own."""
+"""Columns of an event log: the native event, with the satisfaction of its properties as a column of its own."""
 
 _EVENT_DIGITS = 12
 _CUSTOMER_DIGITS = 8
 _ORDER_DIGITS = 6
+RATING_MAX = 5
+"""Ratings are 1 to 5 stars; an event tells them as a satisfaction from 0 to 1, in steps of a quarter."""
 _ZERO = ord("0")
 _CENTS = 100.0
 
@@ -57,12 +59,12 @@ def event_columns(events: NDArray[np.void], first_ordinal: int, currency: str) -
     columns = [
         _texts(_characters(b"e", ordinals, _EVENT_DIGITS)),
         customer_ids(customers),
-        pa.DictionaryArray.from_arrays(pa.array(events["kind"]).cast(pa.int8()), pa.array(KIND_NAMES)).cast(pa.string()),
+        pa.array(KIND_NAMES).take(pa.array(events["kind"])),
         pa.array(np.ascontiguousarray(events["time_ms"])).cast(TIME_TYPE),
         pa.array(cents / _CENTS, mask=~has_amount),
         _repeated(currency, has_amount),
         _order_ids(customers, orders),
-        pa.array(events["rating"].astype(np.float64), mask=events["rating"] == NO_RATING),
+        pa.array((events["rating"] - 1.0) / (RATING_MAX - 1), mask=events["rating"] == NO_RATING),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
 

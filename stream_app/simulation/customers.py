@@ -20,7 +20,7 @@ _ARRIVAL_LAG_MEAN_DAYS = 3.0
 """Mean season days from first contact to first purchase for those who arrive later."""
 _SATISFACTION_MEAN = 4.1
 _SATISFACTION_SD = 0.5
-_VISITS_PER_DAY = 0.08
+_VISITS_PER_DAY = 0.04
 """Visits without a purchase, per season day, of a customer who buys at the mean rate."""
 _VISITS_LOG_SD = 0.5
 
@@ -75,9 +75,7 @@ def block_generator(settings: ShopSettings, block: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(settings.seed, spawn_key=(block,))))
 
 
-def draw_customers(
-    generator: np.random.Generator, settings: ShopSettings, block: int, length_days: float
-) -> Customers:
+def draw_customers(generator: np.random.Generator, settings: ShopSettings, block: int, length_days: float) -> Customers:
     """Draw the customers of one block.
 
     The time of a first purchase does not depend on the other parameters, so that those who have bought are

@@ -32,11 +32,11 @@ class Population:
     dropout_first, dropout_second
         The two shapes of the Beta distribution of the drop-out probability after a repeat purchase, in [0.01, 1000].
     spend_mean
-        Mean amount of a purchase in the shop's currency, in [1, 1e6].
+        Mean amount of a purchase in the shop's currency, in [1, 1e5].
     spend_log_sd_between
-        Standard deviation of the customers' mean log amounts, in [0, 2].
+        Standard deviation of the customers' mean log amounts, in [0, 1.2].
     spend_log_sd_within
-        Standard deviation of the log amounts of one customer, in [0, 2].
+        Standard deviation of the log amounts of one customer, in [0, 1.2].
     launch_share
         Share of customers who are there on the first day; the others arrive evenly in season time. In [0, 1].
     visitor_share
@@ -76,9 +76,9 @@ _POPULATION_RANGES: dict[str, tuple[float, float]] = {
     "purchase_rate_shape": (0.05, 100.0),
     "dropout_first": (0.01, 1000.0),
     "dropout_second": (0.01, 1000.0),
-    "spend_mean": (1.0, 1e6),
-    "spend_log_sd_between": (0.0, 2.0),
-    "spend_log_sd_within": (0.0, 2.0),
+    "spend_mean": (1.0, 1e5),
+    "spend_log_sd_between": (0.0, 1.2),
+    "spend_log_sd_within": (0.0, 1.2),
     "launch_share": (0.0, 1.0),
     "visitor_share": (0.0, 1.0),
     "refund_probability": (0.0, 1.0),

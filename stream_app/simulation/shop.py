@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from stream_app.simulation.behaviour import Block, draw_events
 from stream_app.simulation.columns import event_columns
-from stream_app.simulation.customers import Customers, block_count, block_generator, draw_customers
-from stream_app.simulation.log import EVENTS_PER_SLICE, Kind, TimeSlices, make_events
-from stream_app.simulation.purchases import Purchases, draw_purchases
+from stream_app.simulation.customers import block_count, block_generator, draw_customers
+from stream_app.simulation.log import EVENTS_PER_SLICE, TimeSlices
+from stream_app.simulation.purchases import draw_purchases
 from stream_app.simulation.season import Season
 from stream_app.simulation.settings import ShopSettings
 
@@ -21,7 +20,7 @@ ROWS_PER_BATCH = 65_536
 def simulate(
     settings: ShopSettings,
     *,
-    on_block: Callable[[Customers, Purchases, Season], None] | None = None,
+    on_block: Callable[[Block], None] | None = None,
     rows_per_batch: int = ROWS_PER_BATCH,
     events_per_slice: int = EVENTS_PER_SLICE,
 ) -> Iterator[pa.RecordBatch]:
@@ -49,11 +48,12 @@ def simulate(
     season = Season.spanning(settings.start_ms, settings.days, has_season=settings.has_season)
     slices: TimeSlices | None = None
     try:
-        for block in range(block_count(settings)):
-            generator = block_generator(settings, block)
-            customers = draw_customers(generator, settings, block, season.length_days)
+        for number in range(block_count(settings)):
+            generator = block_generator(settings, number)
+            customers = draw_customers(generator, settings, number, season.length_days)
             purchases = draw_purchases(generator, customers, settings.population, season.length_days)
-            events = _block_events(customers, purchases, season)
+            block = Block(customers, purchases, season, settings.population)
+            events = draw_events(generator, block, settings.end_ms)
             if slices is None:
                 slices = TimeSlices(
                     settings.start_ms,
@@ -63,7 +63,7 @@ def simulate(
                 )
             slices.add(events)
             if on_block is not None:
-                on_block(customers, purchases, season)
+                on_block(block)
         if slices is not None:
             yield from _batches(slices, settings.currency, rows_per_batch)
     finally:
@@ -78,13 +78,3 @@ def _batches(slices: TimeSlices, currency: str, rows_per_batch: int) -> Iterator
             part = events[start : start + rows_per_batch]
             yield event_columns(part, ordinal, currency)
             ordinal += len(part)
-
-
-def _block_events(customers: Customers, purchases: Purchases, season: Season) -> NDArray[np.void]:
-    return make_events(
-        Kind.PURCHASE,
-        season.times_ms_at(purchases.days),
-        customers.numbers[purchases.rows],
-        orders=purchases.ordinals,
-        cents=purchases.cents,
-    )

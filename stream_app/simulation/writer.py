@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,8 @@ EVENT_ENDINGS = (".parquet", ".csv", ".csv.gz", ".csv.zst", ".jsonl", ".jsonl.gz
 TRUTH_ENDINGS = (".parquet", ".csv")
 
 _ROW_GROUP_ROWS = 1_000_000
+_REPETITIVE_COLUMNS = {"customer_id", "type", "currency", "satisfaction"}
+"""Columns of events that Parquet keeps as dictionaries; the others would outgrow theirs."""
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _DATE_CHARACTERS = 10
 
@@ -57,39 +59,50 @@ def check_target(path: Path) -> Path:
         When it is a directory or no ordinary file, or when its directory is missing or not writable.
     """
     path = Path(os.path.realpath(path))
-    fault = None
-    if path.is_dir():
-        fault = "is a directory; name a file in it"
-    elif path.exists() and not path.is_file():
-        fault = "is not an ordinary file; name another one"
-    elif not path.parent.is_dir():
-        fault = f"cannot be written, its directory {path.parent} does not exist; create it first"
-    elif not os.access(path.parent, os.W_OK | os.X_OK):
-        fault = f"cannot be written, its directory {path.parent} is not writable; choose another one"
+    try:
+        fault = _target_fault(path)
+    except OSError as error:
+        fault = f"cannot be written: {error.strerror}; choose another name"
     if fault is not None:
         message = f"file = {path} {fault}"
         raise SettingsError(message, code="unwritable_file")
     return path
 
 
+def _target_fault(path: Path) -> str | None:
+    """Say what is wrong with a file to be written, and what to do."""
+    if path.is_dir():
+        return "is a directory; name a file in it"
+    if path.exists() and not path.is_file():
+        return "is not an ordinary file; name another one"
+    if not path.parent.is_dir():
+        return f"cannot be written, there is no directory {path.parent}; create it first"
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return f"cannot be written, its directory {path.parent} is not writable; choose another one"
+    return None
+
+
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside the file; the file appears under its own name only if all went well.
+def written_whole(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give temporary names beside the files; they appear under their own names once all went well.
 
     Raises
     ------
     SettingsError
         When the operating system refuses, as on a full disk.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partials = [path.with_name(f".{path.name}.{os.getpid()}.partial") for path in paths]
     try:
-        yield partial
-        partial.replace(path)
+        yield partials
+        for partial, path in zip(partials, paths, strict=True):
+            partial.replace(path)
     except OSError as error:
-        message = f"file = {path} cannot be written: {error.strerror or error}; free some space or choose another one"
+        names = " and ".join(str(path) for path in paths)
+        message = f"{names} cannot be written: {error.strerror or error}; make room or choose another place"
         raise SettingsError(message, code="unwritable_file") from error
     finally:
-        partial.unlink(missing_ok=True)
+        for partial in partials:
+            partial.unlink(missing_ok=True)
 
 
 def open_writer(path: Path, ending: str, schema: pa.Schema) -> TableWriter:
@@ -103,11 +116,11 @@ def open_writer(path: Path, ending: str, schema: pa.Schema) -> TableWriter:
 
 
 class _ParquetWriter:
-    """Row groups of a million rows; ids are not put into dictionaries, which they would only outgrow."""
+    """Row groups of a million rows."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        dictionaries = [field.name for field in schema if field.name in {"customer_id", "type", "currency", "satisfaction"}]
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=dictionaries)
+        repetitive = [field.name for field in schema if field.name in _REPETITIVE_COLUMNS]
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repetitive)
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
@@ -134,8 +147,9 @@ class _CsvWriter:
     def __init__(self, path: Path, schema: pa.Schema, codec: str | None) -> None:
         self._sink = pa.output_stream(path, compression=codec)
         self._times = [index for index, field in enumerate(schema) if pa.types.is_timestamp(field.type)]
-        fields = [pa.field(field.name, pa.string()) if index in self._times else field for index, field in enumerate(schema)]
-        self._schema = pa.schema(fields)
+        self._schema = schema
+        for index in self._times:
+            self._schema = self._schema.set(index, pa.field(schema.names[index], pa.string()))
         options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
         self._sink.write(",".join(self._schema.names).encode() + b"\n")
         self._writer = pyarrow.csv.CSVWriter(self._sink, self._schema, write_options=options)
