@@ -131,9 +131,7 @@ def _newcomer(search: _Search) -> Iterator[tuple[bytes, str]]:
         yield chosen[1], f"New, and {search.policy.tiers[search.top]} from the first rating"
 
 
-def _largest(
-    search: _Search, is_eligible: NDArray[np.bool_], keys: NDArray[np.float64]
-) -> tuple[int, bytes] | None:
+def _largest(search: _Search, is_eligible: NDArray[np.bool_], keys: NDArray[np.float64]) -> tuple[int, bytes] | None:
     """Find the place and id of the largest key among the eligible; equals go to the smaller id."""
     if not is_eligible.any():
         return None

@@ -113,8 +113,7 @@ def build_summary(policy: Policy, result: StatisticsResult, facts: RunFacts) -> 
         },
         "customers": _customers(result),
         "axes": [
-            _axis_summary(axis, axis_policy, result)
-            for axis, axis_policy in zip(result.axes, policy.axes, strict=True)
+            _axis_summary(axis, axis_policy, result) for axis, axis_policy in zip(result.axes, policy.axes, strict=True)
         ],
         "segments": _segments(result),
         "rates": _rates(result, facts),
@@ -298,17 +297,13 @@ def _revenue(axis: AxisResult) -> dict[str, Any]:
 def _segments(result: StatisticsResult) -> list[dict[str, Any]]:
     names = [axis.name for axis in result.axes]
     ordered = sorted(result.segment_matrix.items(), key=lambda item: (-item[1], item[0]))
-    return [
-        {"segment": dict(zip(names, segment, strict=True)), "customers": int(count)} for segment, count in ordered
-    ]
+    return [{"segment": dict(zip(names, segment, strict=True)), "customers": int(count)} for segment, count in ordered]
 
 
 def _rates(result: StatisticsResult, facts: RunFacts) -> dict[str, float | int | None]:
     seconds = facts.seconds_by_stage
     return {
-        "events_per_second": _per_second(
-            result.applied_count + result.duplicate_count, seconds.get(EVENT_STAGE, 0.0)
-        ),
+        "events_per_second": _per_second(result.applied_count + result.duplicate_count, seconds.get(EVENT_STAGE, 0.0)),
         "rescores_per_second": _per_second(result.rescored_by_ticks, seconds.get(TICK_STAGE, 0.0)),
         "rows_per_second": _per_second(facts.rows_read, sum(seconds.values())),
         "rescores": result.rescored_by_events + result.rescored_by_ticks,
