@@ -1,0 +1,290 @@
+"""Figures of predictions that were made before their outcome was known and scored before it was learned.
+
+Definitions: y is spend in [t, t + H), n the baskets in it, prev the spend in [t - H, t). Every ranking breaks ties at
+random with a fixed seed, so that a score with few levels is neither favoured nor punished by the order of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.domain.errors import IncompatibleStateError, SettingsError
+from stream_app.learning.draws import hashed_bits
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+LearnerState = dict[str, NDArray[np.generic]]
+
+TOP_SHARE = 0.2
+TIE_SEED = 20_240
+PROBABILITY_MARGIN = 1e-6
+"""Probabilities are kept this far from 0 and 1 before their logarithm is taken."""
+EXAMPLES_MAX = 50_000
+"""Scored predictions kept of an open window; later ones of the window are counted, not kept."""
+WINDOWS_MAX = 130
+"""Closed windows kept: ten years of 28 days."""
+PERIOD_DAYS = 28.0
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredOutcomes:
+    """Predictions and what came, as columns of shape `(n,)`, float64.
+
+    Parameters
+    ----------
+    value_score
+        Any ranking of expected spend.
+    buy_probability, growth_probability
+        In [0, 1]: P(n > 0) and P(y > prev).
+    expected_purchases
+        Mean baskets, not below 0.
+    spend, baskets, previous_spend
+        y, n and prev.
+    """
+
+    value_score: FloatArray
+    buy_probability: FloatArray
+    growth_probability: FloatArray
+    expected_purchases: FloatArray
+    spend: FloatArray
+    baskets: FloatArray
+    previous_spend: FloatArray
+
+    def __len__(self) -> int:
+        """Give the number of examples."""
+        return len(self.spend)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFigures:
+    """How good the predictions were whose outcome came within one window; NaN where a figure has no meaning.
+
+    Parameters
+    ----------
+    start_day
+        First day of the window, days since 1970-01-01.
+    example_count
+        Outcomes in the window.
+    buy_auc, growth_auc, growth_auc_active
+        ROC areas for n > 0, for y > prev, and for y > prev among customers with prev > 0.
+    normalized_gini, cap20, hit20
+        Of y ranked by the value score; see the functions.
+    count_calibration, buy_calibration, growth_calibration
+        Sum predicted over sum actual; 1 is perfect.
+    buy_log_loss, growth_log_loss
+        Mean negative log-likelihood in nats.
+    """
+
+    start_day: float
+    example_count: float
+    buy_auc: float
+    growth_auc: float
+    growth_auc_active: float
+    normalized_gini: float
+    cap20: float
+    hit20: float
+    count_calibration: float
+    buy_calibration: float
+    growth_calibration: float
+    buy_log_loss: float
+    growth_log_loss: float
+
+
+def area_under_curve(score: FloatArray, is_positive: BoolArray) -> float:
+    """Give the ROC area: P(a positive ranks above a negative), ties counting half; NaN with one class only."""
+    positives = int(is_positive.sum())
+    negatives = len(is_positive) - positives
+    if positives == 0 or negatives == 0:
+        return float("nan")
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    mean_ranks = np.cumsum(counts) - (counts - 1) / 2.0
+    rank_sum = float(mean_ranks[place][is_positive].sum())
+    return (rank_sum - positives * (positives + 1) / 2.0) / (positives * negatives)
+
+
+def normalized_gini(score: FloatArray, spend: FloatArray) -> float:
+    """Give the mean Lorenz height of spend ranked by score, minus 1/2, over the same ranked by spend itself.
+
+    Parameters
+    ----------
+    score, spend
+        Shape `(n,)`; spend not below 0.
+
+    Returns
+    -------
+    float
+        At most 1; 0 for a ranking that says nothing; NaN when nobody spent or everybody spent the same.
+    """
+    best = _lorenz_height(spend, spend) if spend.sum() > 0.0 else 0.5
+    if best - 0.5 <= 0.5 / len(spend) + 1e-12:
+        return float("nan")
+    return (_lorenz_height(score, spend) - 0.5) / (best - 0.5)
+
+
+def capture_share(score: FloatArray, spend: FloatArray, top_share: float = TOP_SHARE) -> float:
+    """Give the share of all spend that the top by score holds (cap20 by default); NaN when nobody spent."""
+    total = float(spend.sum())
+    return float(spend[_top(score, top_share)].sum()) / total if total > 0.0 else float("nan")
+
+
+def hit_share(score: FloatArray, spend: FloatArray, top_share: float = TOP_SHARE) -> float:
+    """Give the share of the true top (who spent) that is in the top by score (hit20 by default); NaN without any."""
+    true_top = _top(spend, top_share)
+    true_top = true_top[spend[true_top] > 0.0]
+    return float(np.isin(true_top, _top(score, top_share)).mean()) if len(true_top) else float("nan")
+
+
+def calibration_ratio(predicted: FloatArray, actual: FloatArray) -> float:
+    """Give sum predicted over sum actual; NaN when nothing came."""
+    total = float(actual.sum())
+    return float(predicted.sum()) / total if total > 0.0 else float("nan")
+
+
+def log_losses(probability: FloatArray, is_positive: BoolArray) -> FloatArray:
+    """Give each prediction's negative log-likelihood in nats, shape `(n,)`, finite."""
+    bounded = np.clip(probability, PROBABILITY_MARGIN, 1.0 - PROBABILITY_MARGIN)
+    return -np.log(np.where(is_positive, bounded, 1.0 - bounded))
+
+
+def window_figures(outcomes: ScoredOutcomes, start_day: float, example_count: int) -> WindowFigures:
+    """Compute every figure of one window; NaN where it has no meaning, all NaN without examples."""
+    if len(outcomes) == 0:
+        return WindowFigures(start_day, float(example_count), *([float("nan")] * (len(fields(WindowFigures)) - 2)))
+    has_bought = outcomes.baskets > 0.0
+    has_grown = outcomes.spend > outcomes.previous_spend
+    is_active = outcomes.previous_spend > 0.0
+    return WindowFigures(
+        start_day=start_day,
+        example_count=float(example_count),
+        buy_auc=area_under_curve(outcomes.buy_probability, has_bought),
+        growth_auc=area_under_curve(outcomes.growth_probability, has_grown),
+        growth_auc_active=area_under_curve(outcomes.growth_probability[is_active], has_grown[is_active]),
+        normalized_gini=normalized_gini(outcomes.value_score, outcomes.spend),
+        cap20=capture_share(outcomes.value_score, outcomes.spend),
+        hit20=hit_share(outcomes.value_score, outcomes.spend),
+        count_calibration=calibration_ratio(outcomes.expected_purchases, outcomes.baskets),
+        buy_calibration=calibration_ratio(outcomes.buy_probability, has_bought.astype(np.float64)),
+        growth_calibration=calibration_ratio(outcomes.growth_probability, has_grown.astype(np.float64)),
+        buy_log_loss=float(log_losses(outcomes.buy_probability, has_bought).mean()),
+        growth_log_loss=float(log_losses(outcomes.growth_probability, has_grown).mean()),
+    )
+
+
+class PrequentialEvaluation:
+    """Figures per window of 28 days (counted from 1970-01-01), as outcomes come; changed by the learner alone."""
+
+    def __init__(self) -> None:
+        self._window: int | None = None
+        self._blocks: list[FloatArray] = []
+        self._kept_count = 0
+        self._seen_count = 0
+        self._closed: list[WindowFigures] = []
+
+    @property
+    def closed(self) -> tuple[WindowFigures, ...]:
+        """Figures of the closed windows, oldest first; at most `WINDOWS_MAX`."""
+        return tuple(self._closed)
+
+    def add(self, outcomes: ScoredOutcomes, day: float) -> None:
+        """Take in outcomes that matured at a time.
+
+        Parameters
+        ----------
+        outcomes
+            Scored before they are learned; finite.
+        day
+            Days since 1970-01-01, not before the day of the call before. A new window closes the open one.
+
+        Raises
+        ------
+        SettingsError
+            If a value is not finite; nothing is taken in.
+        """
+        block = np.stack([getattr(outcomes, f.name) for f in fields(ScoredOutcomes)]).astype(np.float64)
+        if not np.isfinite(block).all():
+            message = "scored outcomes: every value must be finite; repair the features they come from"
+            raise SettingsError(message, code="invalid_outcomes")
+        window = int(day // PERIOD_DAYS)
+        if self._window is not None and window > self._window:
+            self._close()
+        self._window = window if self._window is None else max(window, self._window)
+        self._seen_count += block.shape[1]
+        kept = block[:, : max(EXAMPLES_MAX - self._kept_count, 0)]
+        self._kept_count += kept.shape[1]
+        self._blocks.append(kept)
+
+    def current(self) -> WindowFigures | None:
+        """Give the figures of the open window so far; None before the first outcome."""
+        if self._window is None:
+            return None
+        return window_figures(ScoredOutcomes(*self._columns()), self._window * PERIOD_DAYS, self._seen_count)
+
+    def state(self) -> LearnerState:
+        """Give everything needed to go on as plain arrays."""
+        counters = [-1 if self._window is None else self._window, self._seen_count]
+        return {
+            "version": np.array([STATE_VERSION], dtype=np.int64),
+            "counters": np.array(counters, dtype=np.int64),
+            "examples": self._columns(),
+            "closed": np.array([astuple(figures) for figures in self._closed], dtype=np.float64).reshape(
+                len(self._closed), len(fields(WindowFigures))
+            ),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[np.generic]]) -> PrequentialEvaluation:
+        """Go on from a stored state.
+
+        Raises
+        ------
+        IncompatibleStateError
+            If it is not a state of this version.
+        """
+        new = cls()
+        try:
+            version = int(state["version"][0])
+            window, new._seen_count = (int(value) for value in state["counters"])
+            examples = np.array(state["examples"], dtype=np.float64)
+            new._closed = [WindowFigures(*(float(value) for value in row)) for row in state["closed"]]
+            is_whole = examples.ndim == 2 and len(examples) == len(fields(ScoredOutcomes))
+        except (KeyError, ValueError, IndexError, TypeError) as error:
+            message = f"prequential state is damaged ({error}): restore an older state or learn afresh"
+            raise IncompatibleStateError(message, code="damaged_learner_state") from error
+        if version != STATE_VERSION or not is_whole:
+            message = f"prequential state of version {version}: version {STATE_VERSION} is needed; learn afresh"
+            raise IncompatibleStateError(message, code="incompatible_learner_state")
+        new._window = None if window < 0 else window
+        new._blocks, new._kept_count = [examples], examples.shape[1]
+        return new
+
+    def _columns(self) -> FloatArray:
+        """Join the kept examples, shape `(n_columns, n)`."""
+        joined = np.concatenate([np.zeros((len(fields(ScoredOutcomes)), 0)), *self._blocks], axis=1)
+        self._blocks = [joined]
+        return joined
+
+    def _close(self) -> None:
+        figures = self.current()
+        if figures is not None:
+            self._closed = [*self._closed, figures][-WINDOWS_MAX:]
+        self._blocks, self._kept_count, self._seen_count = [], 0, 0
+
+
+def _ranked(score: FloatArray) -> NDArray[np.int64]:
+    """Order by falling score, ties at random with a fixed seed."""
+    tie_breaker = hashed_bits(np.arange(len(score), dtype=np.uint64), TIE_SEED)
+    return np.lexsort((tie_breaker, -score)).astype(np.int64)
+
+
+def _top(score: FloatArray, top_share: float) -> NDArray[np.int64]:
+    return _ranked(score)[: max(int(len(score) * top_share), 1)]
+
+
+def _lorenz_height(score: FloatArray, spend: FloatArray) -> float:
+    cumulative = np.cumsum(spend[_ranked(score)])
+    return float((cumulative / cumulative[-1]).mean())
