@@ -24,7 +24,7 @@ def clone(tmp_path: Path) -> Path:
 
 def run(clone: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], **variables}
-    command = ["bash", clone / ".ci" / "run"]
+    command = ["bash", str(clone / ".ci" / "run")]
     return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
 
 
