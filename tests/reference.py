@@ -142,7 +142,9 @@ class ReferenceEngine:
                 continue
             if has_turn_between(customer.turn, CYCLE_MINUTES, after, up_to):
                 customer.kept_totals.append(KeptTotal(time_ms // MS_PER_SECOND, customer.gross_spend, customer.baskets))
-            changes += self._rescore(customer, time_ms, knowledge, Cause.TIME, -1)
+            # A clock may be ahead of the tick; a span of decay is never negative.
+            as_of_ms = max(time_ms, customer.clock_ms)
+            changes += self._rescore(customer, as_of_ms, knowledge, Cause.TIME, -1)
         return changes
 
     def sketch(self) -> list[Counter[int]]:
