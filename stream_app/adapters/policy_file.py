@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from codecs import BOM_UTF8
 from importlib.resources import files
 from pathlib import Path
 
@@ -74,11 +75,13 @@ def read_document(path: Path) -> dict[str, object]:
     SettingsError
         With code `unreadable_policy`, in one line.
     """
+    # Editors on Windows may put a byte order mark first, which the parser does not know.
+    content = _read_bytes(path).removeprefix(BOM_UTF8)
     try:
-        # Editors on Windows may put a byte order mark first, which the parser does not know.
-        return tomllib.loads(_read_bytes(path).decode("utf-8-sig"))
+        return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
-        message = f"{path}: byte {error.start + 1:,} is not UTF-8; a policy is UTF-8 text; save it in that encoding"
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"{path}: line {line:,} is not UTF-8; a policy is UTF-8 text; save it in that encoding"
     except tomllib.TOMLDecodeError as error:
         message = f"{path}: no TOML: {error}; correct that place"
     except ValueError as error:

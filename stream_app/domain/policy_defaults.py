@@ -16,8 +16,8 @@ def complete(document: Mapping[str, object], default: Mapping[str, object]) -> d
     """Fill what is missing in a document from the default.
 
     Axes, treatments and rates, if the document has them, replace the default's wholly; a rule of an event type replaces
-    the default's of that type wholly. Faulty parts stay as they are, for `parse_policy` to name. Where the default's part
-    would be wrong it is not taken: treatments when the tiers are others, rates when the reporting currency is another.
+    the default's of that type wholly. Faulty parts stay as they are, for `parse_policy` to name. The default's part is
+    not taken where it would be wrong: treatments when the tiers are others, rates when the reporting currency is.
 
     Parameters
     ----------

@@ -160,10 +160,10 @@ class TableReader:
 
     def get(self, key: str, needed: str) -> object | None:
         """Take a value of any type; a missing one is a fault that says what is needed."""
-        if key not in self.values:
+        value = self.values.get(key)
+        if value is None:
             self.faults.add(self.path_of(key), f"missing; add {key}, {needed}")
-            return None
-        return self.values[key]
+        return value
 
     def table(self, key: str) -> TableReader:
         """Take a table; an empty one when there is none, which is a fault."""
