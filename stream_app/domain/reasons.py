@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 REASONS_MAX = 5
 """Most reasons that one change tells."""
@@ -13,8 +17,12 @@ REASONS_MAX = 5
 Describer = Callable[[float, float, str], str]
 """Turns a term's value, its typical value and the reporting currency into a sentence part."""
 
+_TYPICAL_DECIMALS = 9
+_PHRASES_KEPT = 64
+_CENT = 0.01
 _CENTS_BELOW = 10.0
 _PLAIN_BELOW = 1e15
+_LOG_SPEND_MAX = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Term:
     describe: Describer
 
 
-class Reason(NamedTuple):
+class Reason(TypedDict):
     """One term of a score as it is told: its name, its contribution in units of the score, and its words."""
 
     term: str
@@ -66,21 +74,43 @@ def explain(
     list[Reason]
         At most `REASONS_MAX`; terms of equal size stand in their own order.
     """
-    reasons = [
-        Reason(term.name, contribution, term.describe(value, value - contribution, currency))
-        for term, value, contribution in zip(terms, term_values, contributions, strict=False)
+    return explain_columns(terms, np.array([term_values]), np.array([contributions]), currency)[0]
+
+
+def explain_columns(
+    terms: Sequence[Term], term_values: NDArray[np.float64], contributions: NDArray[np.float64], currency: str
+) -> list[list[Reason]]:
+    """Tell the terms of many scores of one axis, as `explain` does.
+
+    Parameters
+    ----------
+    terms
+        The axis's terms, in their order.
+    term_values, contributions
+        Shape `(n, n_terms_max)`, with at least as many columns as there are terms.
+    currency
+        ISO 4217 code of the reporting currency.
+
+    Returns
+    -------
+    list[list[Reason]]
+        Length n.
+    """
+    values = term_values[:, : len(terms)]
+    gains = contributions[:, : len(terms)]
+    # Typical values are the same for all customers but for the last bits; without these, words can be kept.
+    typicals = np.round(values - gains, _TYPICAL_DECIMALS)
+    columns = [
+        [
+            Reason(term=name, contribution=gain, text=describe(value, typical, currency))
+            for value, typical, gain in zip(
+                values[:, place].tolist(), typicals[:, place].tolist(), gains[:, place].tolist(), strict=True
+            )
+        ]
+        for place, (name, describe) in enumerate((term.name, term.describe) for term in terms)
     ]
-    # Two terms are the common case, and a sort would cost a third of the call.
-    if len(reasons) == 2:
-        if abs(reasons[1].contribution) > abs(reasons[0].contribution):
-            reasons.reverse()
-        return reasons
-    reasons.sort(key=_size, reverse=True)
-    return reasons[:REASONS_MAX]
-
-
-def _size(reason: Reason) -> float:
-    return abs(reason.contribution)
+    orders = np.argsort(-np.abs(gains), axis=1, kind="stable")[:, :REASONS_MAX].tolist()
+    return [[told[place] for place in order] for told, order in zip(zip(*columns, strict=True), orders, strict=True)]
 
 
 def describe_spend(weight: float, emphasis: str) -> Describer:
@@ -105,10 +135,14 @@ def describe_spend(weight: float, emphasis: str) -> Describer:
     'spent about 182 USD, recent months counting most; a typical customer about 41 USD'
     """
 
+    @lru_cache(maxsize=_PHRASES_KEPT)
+    def ending(typical: float, currency: str) -> str:
+        return (
+            f" {currency}, {emphasis}; a typical customer about {_spend_text(typical / weight)} {currency}"
+        )
+
     def describe(value: float, typical: float, currency: str) -> str:
-        own = format_amount(_spend_of(value / weight))
-        usual = format_amount(_spend_of(typical / weight))
-        return f"spent about {own} {currency}, {emphasis}; a typical customer about {usual} {currency}"
+        return f"spent about {_spend_text(value / weight)}{ending(typical, currency)}"
 
     return describe
 
@@ -131,15 +165,12 @@ def format_amount(amount: float) -> str:
     >>> [format_amount(amount) for amount in (0.0, 3.5, 41.2, 12345.6)]
     ['0', '3.50', '41', '12,346']
     """
-    if amount >= _PLAIN_BELOW:
-        return f"{amount:.1e}"
-    if amount >= _CENTS_BELOW:
+    if _CENTS_BELOW <= amount < _PLAIN_BELOW:
         return f"{amount:,.0f}"
-    return f"{amount:.2f}" if amount else "0"
+    if amount < _CENTS_BELOW:
+        return f"{amount:.2f}" if amount >= _CENT else "0"
+    return f"{amount:.1e}"
 
 
-def _spend_of(log_spend: float) -> float:
-    try:
-        return max(0.0, math.expm1(log_spend))
-    except OverflowError:
-        return math.inf
+def _spend_text(log_spend: float) -> str:
+    return format_amount(math.expm1(log_spend) if log_spend < _LOG_SPEND_MAX else math.inf)
