@@ -137,9 +137,7 @@ def describe_spend(weight: float, emphasis: str) -> Describer:
 
     @lru_cache(maxsize=_PHRASES_KEPT)
     def ending(typical: float, currency: str) -> str:
-        return (
-            f" {currency}, {emphasis}; a typical customer about {_spend_text(typical / weight)} {currency}"
-        )
+        return f" {currency}, {emphasis}; a typical customer about {_spend_text(typical / weight)} {currency}"
 
     def describe(value: float, typical: float, currency: str) -> str:
         return f"spent about {_spend_text(value / weight)}{ending(typical, currency)}"
