@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from stream_app.domain.behaviour import Facts, HalfLives, enter_keys, keep_totals, remember
 from stream_app.domain.duplicates import find_duplicates
-from stream_app.domain.effects import PROSPECT, Cause, Changes, Effects
+from stream_app.domain.effects import PROSPECT, Cause, Changes, Effects, ScoredBlock
 from stream_app.domain.events import MS_PER_DAY, EventBatch
 from stream_app.domain.knowledge import Knowledge, Scoring
 from stream_app.domain.policy import Policy
 from stream_app.domain.population import TERM_UNIT, AxisSketch, PopulationSketch, bucket_of, move
 from stream_app.domain.rating import AxisRating, Moment, Standing, rated, settle_axis, states_of, tell_changes
 from stream_app.domain.rounds import Rounds, all_once, lay_out
-from stream_app.domain.rows import RowBlock, row_dtype, take_rows
+from stream_app.domain.rows import NOT_HELD, RowBlock, row_dtype, take_rows
 from stream_app.domain.scores import SCORES, ScoreFactory, build_functions, weigh
 from stream_app.domain.table import ROWS_MAX, CustomerTable
 from stream_app.domain.tiers import position
@@ -31,29 +31,23 @@ _STATE_OFFSET = -PROSPECT
 """Column of the populations in which tier 0 is counted; prospects and unrated come before."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoredBlock:
-    """Customers scored as of a time, without changing them.
+@dataclass(frozen=True, slots=True)
+class EngineClock:
+    """How far an engine has come.
 
     Parameters
     ----------
-    customer_ids
-        Shape `(n,)`, dtype `S<width>`.
-    rows
-        Shape `(n,)`: copies of their rows.
-    scores
-        Shape `(n, n_axes)`; NaN where a customer is not rated.
-    states
-        Shape `(n, n_axes)`: held tiers, `UNRATED` or `PROSPECT`.
-    rank_tiers
-        Shape `(n, n_axes)`: the tier by the cut points in force without hysteresis; -1 where there is none.
+    last_tick_ms
+        The last tick, or `NO_TICK_MS`.
+    sums_day
+        UTC day (days since 1970-01-01) of the last tick before the sweeps that the term sums hold.
+    scoring_version
+        The scoring of the rows; 0 before there was any.
     """
 
-    customer_ids: NDArray[np.bytes_]
-    rows: RowBlock
-    scores: NDArray[np.float64]
-    states: NDArray[np.int8]
-    rank_tiers: NDArray[np.int8]
+    last_tick_ms: int
+    sums_day: int
+    scoring_version: int
 
 
 class Engine:
@@ -231,35 +225,44 @@ class Engine:
             states = states_of(block["held"], is_rated)
             yield ScoredBlock(self.table.ids_of(row_numbers), block, scores, states, rank_tiers)
 
+    def states(self) -> NDArray[np.int8]:
+        """Shape `(n_customers, n_axes)`: held tiers, `UNRATED` or `PROSPECT`, in the order of the rows."""
+        rows = self.table.rows
+        return states_of(rows["held"], self._is_rated(rows))
+
     def populations(self) -> NDArray[np.int64]:
         """Shape `(n_axes, n_tiers_max + 2)`: prospects, unrated, then customers by held tier, 0-padded."""
         return self._populations.copy()
 
-    def restore(
-        self, ids: NDArray[np.bytes_], rows: RowBlock, sketch: PopulationSketch, clock: tuple[int, int]
-    ) -> None:
+    @property
+    def clock(self) -> EngineClock:
+        """How far the engine has come."""
+        return EngineClock(self.last_tick_ms, self._sums_day, self.scoring_version)
+
+    def restore(self, ids: NDArray[np.bytes_], rows: RowBlock, clock: EngineClock, sketch: PopulationSketch) -> None:
         """Fill a new engine with stored customers.
 
         Parameters
         ----------
         ids, rows
-            Shape `(n,)`: `table.ids` and `table.rows` of the stored engine.
-        sketch
-            `sketch()` of the stored engine.
+            Shape `(n,)`: customers as `table.ids` and `table.rows` gave them, in any order.
         clock
-            Its last tick, and the day whose sweeps its term sums hold (`sums_day`).
+            Of the stored engine.
+        sketch
+            Its term sums; the histograms in it are not read, since the rows hold their buckets.
         """
         self.table.restore(ids, rows)
-        self.last_tick_ms, self._sums_day = clock
-        self.scoring_version = sketch.scoring_version
-        self._sketches = list(sketch.axes)
+        self.last_tick_ms, self._sums_day = clock.last_tick_ms, clock.sums_day
+        self.scoring_version = clock.scoring_version
+        self._sketches = [
+            AxisSketch(own.histogram, s.term_sums.copy(), s.term_count)
+            for own, s in zip(self._sketches, sketch.axes, strict=True)
+        ]
         for _, block in self._chunks():
             self._count(self._standing_of(block).states(), 1)
-
-    @property
-    def sums_day(self) -> int:
-        """The UTC day (days since 1970-01-01) of the last tick before the sweeps in the term sums."""
-        return self._sums_day
+            for place, own in enumerate(self._sketches):
+                buckets = block["bucket"][:, place]
+                np.add.at(own.histogram, buckets[buckets != NOT_HELD], 1)
 
     def _lay_out(self, events: EventBatch) -> tuple[Rounds, RowBlock, NDArray[np.bool_]]:
         """Find the customers, mark duplicates, and give the rounds of the other events with their customers' rows."""
@@ -337,9 +340,7 @@ class Engine:
         day = last_tick_ms // MS_PER_DAY
         if day > self._sums_day or is_switch:
             self._sums_day = day
-            self._sketches = [
-                AxisSketch(sketch.histogram, np.zeros_like(sketch.term_sums), 0) for sketch in self._sketches
-            ]
+            self._sketches = [sketch.without_terms() for sketch in self._sketches]
 
     def _require(self, scoring: Scoring) -> None:
         if not self.scoring_version:

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from stream_app import __version__
+from stream_app.cli.backtest import backtest as backtest_command
 from stream_app.cli.policy import policy_app
 from stream_app.cli.simulate import simulate as simulate_command
 from stream_app.domain.errors import StreamAppError
@@ -35,12 +36,17 @@ def _print_version(*, is_wanted: bool) -> None:
 def _root(
     *,
     version: bool = typer.Option(
-        False, "--version", help="Print the version and exit.", is_eager=True, callback=lambda is_wanted: _print_version(is_wanted=is_wanted)
+        False,
+        "--version",
+        help="Print the version and exit.",
+        is_eager=True,
+        callback=lambda is_wanted: _print_version(is_wanted=is_wanted),
     ),
 ) -> None:
     """Customer segments that follow behaviour, as it happens."""
 
 
+app.command("backtest")(backtest_command)
 app.command("simulate")(simulate_command)
 app.add_typer(policy_app, name="policy")
 

@@ -9,6 +9,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.domain.rows import RowBlock
+
 UNRATED = -1
 """Held tier of a buyer for whom there are no cut points yet (S13)."""
 PROSPECT = -2
@@ -143,3 +145,28 @@ class Effects:
     touched_rows: NDArray[np.int64]
     rescored_count: int
     suppressed_counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredBlock:
+    """Customers scored as of a time, without changing them.
+
+    Parameters
+    ----------
+    customer_ids
+        Shape `(n,)`, dtype `S<width>`.
+    rows
+        Shape `(n,)`: copies of their rows.
+    scores
+        Shape `(n, n_axes)`; NaN where a customer is not rated.
+    states
+        Shape `(n, n_axes)`: held tiers, `UNRATED` or `PROSPECT`.
+    rank_tiers
+        Shape `(n, n_axes)`: the tier by the cut points in force without hysteresis; -1 where there is none.
+    """
+
+    customer_ids: NDArray[np.bytes_]
+    rows: RowBlock
+    scores: NDArray[np.float64]
+    states: NDArray[np.int8]
+    rank_tiers: NDArray[np.int8]

@@ -62,6 +62,10 @@ class AxisSketch:
         """Give the sketch of no customers."""
         return cls(np.zeros(BUCKET_COUNT, dtype=np.int64), np.zeros(term_count, dtype=np.int64), 0)
 
+    def without_terms(self) -> AxisSketch:
+        """Give the same histogram with term sums of nobody."""
+        return AxisSketch(self.histogram, np.zeros_like(self.term_sums), 0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PopulationSketch:

@@ -25,19 +25,25 @@ class Learner:
         What people decide.
     scores
         Score functions that the policy's axes can name.
+    knowledge
+        Where to go on; None begins with the first version.
     """
 
-    def __init__(self, policy: Policy, scores: Mapping[str, ScoreFactory] = SCORES) -> None:
+    def __init__(
+        self, policy: Policy, scores: Mapping[str, ScoreFactory] = SCORES, *, knowledge: Knowledge | None = None
+    ) -> None:
         self.policy = policy
         self._functions = build_functions(policy, scores)
+        self.knowledge = self._first() if knowledge is None else knowledge
+
+    def _first(self) -> Knowledge:
         nobody = [AxisSketch.empty(len(function.terms)) for function in self._functions.values()]
-        scoring = first_scoring(policy, self._functions)
-        self.knowledge = Knowledge(
+        return Knowledge(
             version=1,
-            policy_hash=policy.content_hash,
+            policy_hash=self.policy.content_hash,
             time_reached_ms=-1,
-            scoring=scoring,
-            axes=self._draw(nobody, {axis.name: None for axis in policy.axes}),
+            scoring=first_scoring(self.policy, self._functions),
+            axes=self._draw(nobody, {axis.name: None for axis in self.policy.axes}),
         )
 
     def wants_full_sketch(self, sketches: Sequence[PopulationSketch]) -> bool:

@@ -1,0 +1,161 @@
+"""The passing of time in a backtest: events in order, ticks between them, knowledge renewed day by day."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from stream_app.backtest.shards import Shards
+from stream_app.domain.effects import Effects
+from stream_app.domain.events import MS_PER_DAY, EventBatch
+from stream_app.domain.knowledge import Knowledge
+from stream_app.learning.learner import Learner
+
+BATCH_EVENTS_MAX = 8192
+"""Events that the engine gets at a time: larger batches leave the cache of a core."""
+
+
+class Observer(Protocol):
+    """Whoever wants to know what a replay brings about; called in the order of the run."""
+
+    def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:
+        """Events were applied."""
+
+    def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
+        """Time passed; the knowledge is that of the sweep."""
+
+    def on_day(self, time_ms: int, knowledge: Knowledge) -> None:
+        """Knowledge was renewed at the first tick of a UTC day; it holds for all that follows."""
+
+
+@dataclass(slots=True)
+class Durations:
+    """Seconds spent, by stage."""
+
+    events: float = 0.0
+    ticks: float = 0.0
+    knowledge: float = 0.0
+    outputs: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Replay:
+    """Drives shards and learner through a log; time is what the log and the ticks say.
+
+    Parameters
+    ----------
+    shards, learner
+        Fresh ones, or those of a stored state.
+    observers
+        Told of everything, one after the other.
+    tick_ms
+        Time between ticks, a divisor of a day; ticks lie on its multiples since 1970-01-01 UTC.
+    next_tick_ms
+        The next tick; None before the first event.
+    renewed_day
+        UTC day of the last renewal, in days since 1970-01-01.
+    watermark_ms
+        Latest event time so far.
+    end_ms
+        How far time went, after `run`.
+    """
+
+    shards: Shards
+    learner: Learner
+    observers: list[Observer]
+    tick_ms: int
+    next_tick_ms: int | None = None
+    renewed_day: int = -1
+    watermark_ms: int = -1
+    end_ms: int = 0
+    durations: Durations = field(default_factory=Durations)
+
+    def run(
+        self, batches: Iterable[EventBatch], until_ms: int | None, on_progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Replay a log.
+
+        Parameters
+        ----------
+        batches
+            Events in the order in which they count.
+        until_ms
+            Time goes on to here, the tick at this time included; None: to the first tick after the last event.
+        on_progress
+            Called with the number of events of each batch.
+        """
+        for batch in batches:
+            for start in range(0, len(batch), BATCH_EVENTS_MAX):
+                part = batch.select(slice(start, start + BATCH_EVENTS_MAX))
+                self._replay(part)
+                if on_progress is not None:
+                    on_progress(len(part))
+        if self.next_tick_ms is None:
+            return
+        self.end_ms = until_ms if until_ms is not None else self._first_tick_after(self.watermark_ms)
+        while self.next_tick_ms <= self.end_ms:
+            self._tick()
+
+    def _first_tick_after(self, time_ms: int) -> int:
+        return (time_ms // self.tick_ms + 1) * self.tick_ms
+
+    def _replay(self, batch: EventBatch) -> None:
+        """Apply a batch, with the ticks that come between its events: a tick precedes the events at its time (S1)."""
+        watermarks = np.maximum(np.maximum.accumulate(batch.times_ms), self.watermark_ms)
+        if self.next_tick_ms is None:
+            self.next_tick_ms = int(batch.times_ms[0]) // self.tick_ms * self.tick_ms
+        start = 0
+        while start < len(batch):
+            end = int(np.searchsorted(watermarks, self.next_tick_ms, side="left"))
+            if end > start:
+                self._apply(batch if end - start == len(batch) else batch.select(slice(start, end)))
+                start = end
+            else:
+                self._tick()
+        self.watermark_ms = int(watermarks[-1])
+
+    def _apply(self, events: EventBatch) -> None:
+        knowledge = self.learner.knowledge
+        started = time.perf_counter()
+        effects = self.shards.apply(events, knowledge)
+        applied = time.perf_counter()
+        for observer in self.observers:
+            observer.on_batch(events, effects, knowledge)
+        self.durations.events += applied - started
+        self.durations.outputs += time.perf_counter() - applied
+
+    def _tick(self) -> None:
+        assert self.next_tick_ms is not None
+        time_ms = self.next_tick_ms
+        self.next_tick_ms += self.tick_ms
+        knowledge = self.learner.knowledge
+        started = time.perf_counter()
+        effects = self.shards.tick(time_ms, knowledge)
+        swept = time.perf_counter()
+        for observer in self.observers:
+            observer.on_tick(time_ms, effects, knowledge)
+        told = time.perf_counter()
+        self.durations.ticks += swept - started
+        self.durations.outputs += told - swept
+        day = time_ms // MS_PER_DAY
+        if day > self.renewed_day:
+            self.renewed_day = day
+            self._renew(time_ms)
+
+    def _renew(self, time_ms: int) -> None:
+        """Renew knowledge after the sweep of the first tick of a UTC day (S5)."""
+        started = time.perf_counter()
+        sketches = self.shards.sketches()
+        full = ()
+        if self.learner.wants_full_sketch(sketches):
+            full = tuple(self.shards.full_sketches(self.learner.knowledge.scoring, time_ms))
+        knowledge = self.learner.renew(time_ms, sketches, full)
+        renewed = time.perf_counter()
+        for observer in self.observers:
+            observer.on_day(time_ms, knowledge)
+        self.durations.knowledge += renewed - started
+        self.durations.outputs += time.perf_counter() - renewed

@@ -1,0 +1,378 @@
+"""One backtest from files to files: read the log, replay it, write what came of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import orjson
+
+from stream_app.adapters.codec.encoding import ChangeEncoder
+from stream_app.adapters.event_files import EventLog, EventLogOptions, ReadProgress, open_event_log
+from stream_app.adapters.saved_state import SavedState, load_state, save_state
+from stream_app.backtest.example_histories import collect_examples, sample_dead_letters
+from stream_app.backtest.outputs import ChangesFile, ScoresFile, segment_matrix, write_segments
+from stream_app.backtest.replay import Replay
+from stream_app.backtest.report import ReportData, write_report
+from stream_app.backtest.results import StatisticsResult
+from stream_app.backtest.shards import Shards
+from stream_app.backtest.statistics import BacktestStatistics
+from stream_app.backtest.summary import EVENT_STAGE, TICK_STAGE, RunFacts, build_summary
+from stream_app.domain.durations import format_duration
+from stream_app.domain.effects import Effects
+from stream_app.domain.errors import SettingsError
+from stream_app.domain.events import MS_PER_DAY, EventBatch
+from stream_app.domain.knowledge import Knowledge
+from stream_app.domain.policy import Policy
+from stream_app.domain.population import PopulationSketch, merge_axis
+from stream_app.domain.scores import SCORES, build_functions
+from stream_app.learning.learner import Learner
+
+CHANGES_NAME = "changes.jsonl"
+SEGMENTS_NAME = "segments.parquet"
+SCORES_NAME = "scores.parquet"
+DEAD_LETTERS_NAME = "dead_letters.jsonl"
+SUMMARY_NAME = "summary.json"
+REPORT_NAME = "report.html"
+HISTOGRAM_BARS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestSettings:
+    """What to replay and how; times in milliseconds since 1970-01-01 UTC, spans in milliseconds.
+
+    Parameters
+    ----------
+    patterns
+        Event files or globs.
+    policy
+        What people decide, the sweep period included.
+    out
+        Folder for the results; made if missing.
+    run_started_ms
+        When the run started (S8).
+    mapping, timezone, delimiter, decimal, order
+        How to read the files, see `EventLogOptions`.
+    from_ms
+        Output begins here; earlier events still build state. None: with the first event.
+    to_ms
+        Events at or after it are left out; None: all are read.
+    tick_ms
+        Time between ticks, a divisor of a day.
+    score_every_ms, score_from_ms
+        Time between cutoffs, and the first; whole days. None: no scores, and one period after the first event.
+    shard_count
+        Engines to spread the customers over; changes no result.
+    save_state, load_state
+        Files to go on from, and to go on with.
+    """
+
+    patterns: tuple[str, ...]
+    policy: Policy
+    out: Path
+    run_started_ms: int
+    mapping: dict[str, str] = field(default_factory=dict)
+    timezone: str | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    order: Literal["event", "arrival"] = "event"
+    from_ms: int | None = None
+    to_ms: int | None = None
+    tick_ms: int = 3_600_000
+    score_every_ms: int | None = None
+    score_from_ms: int | None = None
+    shard_count: int = 1
+    save_state: Path | None = None
+    load_state: Path | None = None
+
+    def __post_init__(self) -> None:
+        faults = list(self._faults())
+        if faults:
+            message = "the backtest's settings are wrong"
+            raise SettingsError(message, code="invalid_backtest", faults=tuple(faults))
+
+    def _faults(self) -> list[str]:
+        faults = []
+        if self.tick_ms <= 0 or MS_PER_DAY % self.tick_ms:
+            faults.append(
+                f"--tick: {format_duration(self.tick_ms)} does not divide a day; take 1h, 15m or another divisor of 1d"
+            )
+        if not 1 <= self.shard_count <= 1024:
+            faults.append(f"--shards: {self.shard_count}; take 1 to 1024")
+        if self.score_every_ms is not None and (self.score_every_ms <= 0 or self.score_every_ms % MS_PER_DAY):
+            faults.append(f"--score-every: {format_duration(self.score_every_ms)}; take whole days, such as 28d")
+        if self.score_from_ms is not None:
+            if self.score_every_ms is None:
+                faults.append("--score-from needs --score-every, such as --score-every 28d")
+            if self.score_from_ms % MS_PER_DAY:
+                faults.append("--score-from: cutoffs are at 00:00 UTC; give a day, such as 2024-06-01")
+        if self.from_ms is not None and self.to_ms is not None and self.from_ms >= self.to_ms:
+            faults.append("--from must be before --to, which is exclusive; swap them or drop one")
+        if self.order == "arrival" and (self.save_state or self.load_state):
+            faults.append("--order arrival cannot be cut in two by time; drop --save-state and --load-state")
+        return faults
+
+
+class Progress(Protocol):
+    """Whoever shows how far a backtest has come."""
+
+    def reading(self, progress: ReadProgress) -> None:
+        """The files are being read."""
+
+    def replaying(self, event_count: int, events_total: int) -> None:
+        """More events were replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """What a backtest left: the summary, and where the report is."""
+
+    summary: dict[str, Any]
+    report: Path
+
+
+@dataclass(slots=True, eq=False)
+class _StatisticsObserver:
+    """Hands what happens to the statistics."""
+
+    statistics: BacktestStatistics
+    shards: Shards
+
+    def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:
+        self.statistics.record_batch(events, effects)
+
+    def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
+        self.statistics.record_tick(time_ms, effects)
+
+    def on_day(self, time_ms: int, knowledge: Knowledge) -> None:
+        if time_ms % MS_PER_DAY == 0:
+            self.statistics.record_day(time_ms, self.shards.populations(), knowledge)
+
+
+def run_backtest(settings: BacktestSettings, progress: Progress | None = None) -> BacktestResult:
+    """Replay an event log under a policy and write the results into a folder.
+
+    Parameters
+    ----------
+    settings
+        What to replay and how.
+    progress
+        Told how far the run has come.
+
+    Returns
+    -------
+    BacktestResult
+        The summary, as in `summary.json`.
+
+    Raises
+    ------
+    SettingsError
+        When files, columns or the folder are not as they must be.
+    IncompatibleStateError
+        When a stored state does not fit.
+    """
+    started = time.perf_counter()
+    saved = None if settings.load_state is None else load_state(settings.load_state, settings.policy)
+    _require_same_tick(settings, saved)
+    _make_folder(settings.out)
+    with open_event_log(settings.patterns, settings.policy, _log_options(settings, saved, progress)) as log:
+        read_seconds = time.perf_counter() - started
+        return _Run(settings, log, saved).execute(progress, read_seconds)
+
+
+class _Run:
+    """The parts of one run, wired together."""
+
+    def __init__(self, settings: BacktestSettings, log: EventLog, saved: SavedState | None) -> None:
+        policy = settings.policy
+        self.settings, self.log, self.policy = settings, log, policy
+        self.shards = Shards(policy, settings.shard_count)
+        self.learner = Learner(policy, knowledge=None if saved is None else saved.knowledge)
+        self.statistics = BacktestStatistics(policy, output_from_ms=settings.from_ms)
+        terms = {name: function.terms for name, function in build_functions(policy, SCORES).items()}
+        encoder = ChangeEncoder(policy, terms)
+        self.changes = ChangesFile(settings.out / CHANGES_NAME, encoder, log, settings.from_ms)
+        self.scores: ScoresFile | None = None
+        if settings.score_every_ms is not None:
+            schedule = (settings.score_from_ms, settings.score_every_ms)
+            self.scores = ScoresFile(settings.out / SCORES_NAME, self.shards, policy, schedule)
+        observers = [_StatisticsObserver(self.statistics, self.shards), self.changes, self.scores]
+        self.replay = Replay(
+            shards=self.shards,
+            learner=self.learner,
+            observers=[observer for observer in observers if observer is not None],
+            tick_ms=settings.tick_ms,
+        )
+        if saved is not None:
+            self._resume(saved)
+
+    def execute(self, progress: Progress | None, read_seconds: float) -> BacktestResult:
+        """Replay and write everything; unfinished files are removed if that fails."""
+        files = [file for file in (self.changes, self.scores) if file is not None]
+        try:
+            self.replay.run(self.log.batches(), self.settings.to_ms, self._report_to(progress))
+            started = time.perf_counter()
+            for file in files:
+                file.finish()
+        except BaseException:
+            for file in files:
+                file.discard()
+            raise
+        end_ms = self.replay.end_ms
+        write_segments(self.settings.out / SEGMENTS_NAME, self.shards, self.policy, end_ms, self.learner.knowledge)
+        if self.settings.save_state is not None:
+            save_state(self.settings.save_state, self._state(end_ms), self.policy)
+        result = self._statistics_result(end_ms)
+        self.replay.durations.outputs += time.perf_counter() - started
+        summary = build_summary(self.policy, result, self._facts(read_seconds))
+        _write_json(self.settings.out / SUMMARY_NAME, summary)
+        report = self.settings.out / REPORT_NAME
+        candidates = self.statistics.example_candidates()
+        write_report(
+            report,
+            ReportData(
+                policy=self.policy,
+                result=result,
+                summary=summary,
+                examples=collect_examples(candidates, self.log, self.settings.out / CHANGES_NAME),
+                dead_letters=sample_dead_letters(self.settings.out / DEAD_LETTERS_NAME),
+            ),
+        )
+        return BacktestResult(summary, report)
+
+    def _report_to(self, progress: Progress | None) -> Callable[[int], None] | None:
+        if progress is None:
+            return None
+        total = self.log.counts.event_count
+        return lambda event_count: progress.replaying(event_count, total)
+
+    def _resume(self, saved: SavedState) -> None:
+        shard = self.shards.shard_of(saved.customer_ids)
+        nobody = PopulationSketch(
+            saved.clock.scoring_version, tuple(axis.without_terms() for axis in saved.sketch.axes)
+        )
+        for number, engine in enumerate(self.shards.engines):
+            own = shard == number
+            # The term sums are added up over shards anyway, so one shard may have them all.
+            sketch = saved.sketch if number == 0 else nobody
+            engine.restore(saved.customer_ids[own], saved.rows[own], saved.clock, sketch)
+        self.replay.next_tick_ms = saved.next_tick_ms
+        self.replay.renewed_day = saved.renewed_day
+        self.replay.watermark_ms = saved.time_reached_ms - 1
+        if saved.knowledge.policy_hash != self.policy.content_hash:
+            # The rows fit, but cuts or margins may have changed: draw the lines by the new policy at once.
+            self.learner.renew(saved.clock.last_tick_ms, self.shards.sketches())
+
+    def _state(self, end_ms: int) -> SavedState:
+        engines = self.shards.engines
+        sketches = self.shards.sketches()
+        axes = tuple(merge_axis(parts) for parts in zip(*(sketch.axes for sketch in sketches), strict=True))
+        return SavedState(
+            customer_ids=np.concatenate([engine.table.ids for engine in engines]),
+            rows=np.concatenate([engine.table.rows for engine in engines]),
+            clock=engines[0].clock,
+            sketch=PopulationSketch(engines[0].scoring_version, axes),
+            knowledge=self.learner.knowledge,
+            time_reached_ms=end_ms,
+            next_tick_ms=self.replay.next_tick_ms or end_ms,
+            tick_ms=self.settings.tick_ms,
+            renewed_day=self.replay.renewed_day,
+        )
+
+    def _statistics_result(self, end_ms: int) -> StatisticsResult:
+        sketches = self.shards.full_sketches(self.learner.knowledge.scoring, end_ms)
+        histograms = {}
+        functions = build_functions(self.policy, SCORES)
+        for place, (name, function) in enumerate(functions.items()):
+            merged = merge_axis([sketch.axes[place] for sketch in sketches])
+            histograms[name] = _coarse(merged.histogram, function.bucket_width)
+        return self.statistics.finish(
+            score_histograms=histograms,
+            knowledge=self.learner.knowledge,
+            populations=self.shards.populations(),
+            segment_matrix=segment_matrix(self.shards, self.policy),
+        )
+
+    def _facts(self, read_seconds: float) -> RunFacts:
+        counts, durations = self.log.counts, self.replay.durations
+        settings = self.settings
+        told = {
+            "tick": format_duration(settings.tick_ms),
+            "sweep": format_duration(self.policy.sweep_period_minutes * 60_000),
+            "order": settings.order,
+            "shards": str(settings.shard_count),
+        }
+        return RunFacts(
+            sources=self.log.files,
+            rows_read=counts.rows_read,
+            ignored=counts.rows_ignored,
+            dead_letters=counts.rows_dead_letter,
+            merged_rows=counts.rows_merged,
+            has_event_ids=self.log.has_event_ids,
+            first_event_ms=self.log.first_time_ms,
+            last_event_ms=self.log.last_time_ms,
+            seconds_by_stage={
+                "reading": read_seconds,
+                EVENT_STAGE: durations.events,
+                TICK_STAGE: durations.ticks,
+                "knowledge": durations.knowledge,
+                "outputs": durations.outputs,
+            },
+            settings=told,
+        )
+
+
+def _coarse(histogram: np.ndarray[Any, np.dtype[np.int64]], width: float) -> tuple[Any, Any]:
+    """Join buckets until at most so many bars are left, from the lowest to the highest score."""
+    used = np.flatnonzero(histogram)
+    if not len(used):
+        return np.empty(0), np.empty(0, dtype=np.int64)
+    first, end = int(used[0]), int(used[-1]) + 1
+    step = -(-(end - first) // HISTOGRAM_BARS_MAX)
+    starts = np.arange(first, end, step)
+    counts = np.add.reduceat(histogram[:end], starts)
+    return np.append(starts, starts[-1] + step) * width, counts
+
+
+def _log_options(settings: BacktestSettings, saved: SavedState | None, progress: Progress | None) -> EventLogOptions:
+    return EventLogOptions(
+        run_started_ms=settings.run_started_ms,
+        mapping=settings.mapping,
+        timezone=settings.timezone,
+        delimiter=settings.delimiter,
+        decimal=settings.decimal,
+        order=settings.order,
+        to_ms=settings.to_ms,
+        not_before_ms=None if saved is None else saved.time_reached_ms,
+        dead_letters_path=settings.out / DEAD_LETTERS_NAME,
+        on_progress=None if progress is None else progress.reading,
+    )
+
+
+def _require_same_tick(settings: BacktestSettings, saved: SavedState | None) -> None:
+    if saved is not None and saved.tick_ms != settings.tick_ms:
+        was = format_duration(saved.tick_ms)
+        message = f"the state was saved with --tick {was}, this run has {format_duration(settings.tick_ms)}; use {was}"
+        raise SettingsError(message, code="other_tick")
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        message = f"output folder {path} cannot be written ({error.strerror}); choose another with --out"
+        raise SettingsError(message, code="unwritable_output") from error
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    unfinished = path.with_name(path.name + ".partial")
+    unfinished.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+    unfinished.replace(path)

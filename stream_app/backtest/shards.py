@@ -1,0 +1,103 @@
+"""Several engines side by side, each with its share of the customers, that act as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.domain.effects import Changes, Effects, ScoredBlock
+from stream_app.domain.events import EventBatch
+from stream_app.domain.identifiers import hash_ids
+from stream_app.domain.knowledge import Knowledge, Scoring
+from stream_app.domain.policy import Policy
+from stream_app.domain.population import PopulationSketch
+from stream_app.engine import Engine
+
+
+class Shards:
+    """The customers of a backtest, spread over engines by the hash of their id.
+
+    The number of shards changes neither the changes nor any score; that is a promise of the engine, and this is where it
+    is put to the test.
+
+    Parameters
+    ----------
+    policy
+        What people decide.
+    shard_count
+        How many engines.
+    """
+
+    def __init__(self, policy: Policy, shard_count: int = 1) -> None:
+        self.engines = [Engine(policy) for _ in range(shard_count)]
+
+    @property
+    def customer_count(self) -> int:
+        """Customers seen."""
+        return sum(len(engine.table) for engine in self.engines)
+
+    def shard_of(self, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """Give each customer's shard; shape `(n,)`."""
+        return (hash_ids(ids) % np.uint64(len(self.engines))).astype(np.int64)
+
+    def apply(self, events: EventBatch, knowledge: Knowledge) -> Effects:
+        """Let events count; changes come in input order."""
+        if len(self.engines) == 1:
+            return self.engines[0].apply(events, knowledge)
+        shard = self.shard_of(events.customer_ids)
+        indices = [np.flatnonzero(shard == number) for number in range(len(self.engines))]
+        parts = [
+            engine.apply(events.select(index), knowledge) for engine, index in zip(self.engines, indices, strict=True)
+        ]
+        is_duplicate = np.empty(len(events), dtype=np.bool_)
+        tiers_before = np.empty((len(events), parts[0].tiers_before.shape[1]), dtype=np.int8)
+        told = []
+        for index, part in zip(indices, parts, strict=True):
+            is_duplicate[index] = part.is_duplicate
+            tiers_before[index] = part.tiers_before
+            told.append(part.changes.at_events(index[part.changes.event_indices]))
+        changes = Changes.concatenate(told)
+        return _merged(
+            changes.take(np.argsort(changes.event_indices, kind="stable")), parts, (is_duplicate, tiers_before)
+        )
+
+    def tick(self, time_ms: int, knowledge: Knowledge) -> Effects:
+        """Let time pass; changes come in the order of customer id bytes (S4)."""
+        parts = [engine.tick(time_ms, knowledge) for engine in self.engines]
+        if len(parts) == 1:
+            return parts[0]
+        changes = Changes.concatenate([part.changes for part in parts])
+        order = np.argsort(changes.customer_ids, kind="stable")
+        return _merged(changes.take(order), parts, (parts[0].is_duplicate, parts[0].tiers_before))
+
+    def sketches(self) -> list[PopulationSketch]:
+        """One of each shard."""
+        return [engine.sketch() for engine in self.engines]
+
+    def full_sketches(self, scoring: Scoring, time_ms: int) -> list[PopulationSketch]:
+        """One of each shard, with everybody scored as of a time (dry run)."""
+        return [engine.full_sketch(scoring, time_ms) for engine in self.engines]
+
+    def scored(self, time_ms: int, knowledge: Knowledge) -> Iterator[ScoredBlock]:
+        """Score everybody as of a time without changing anything."""
+        for engine in self.engines:
+            yield from engine.scored(time_ms, knowledge)
+
+    def populations(self) -> NDArray[np.int64]:
+        """Shape `(n_axes, n_tiers_max + 2)`, as `Engine.populations`."""
+        return np.sum([engine.populations() for engine in self.engines], axis=0)
+
+
+def _merged(changes: Changes, parts: Sequence[Effects], columns: tuple[NDArray[np.bool_], NDArray[np.int8]]) -> Effects:
+    is_duplicate, tiers_before = columns
+    return Effects(
+        changes=changes,
+        is_duplicate=is_duplicate,
+        tiers_before=tiers_before,
+        # Row numbers of different shards do not mix; who stores rows asks each engine.
+        touched_rows=np.empty(0, dtype=np.int64),
+        rescored_count=sum(part.rescored_count for part in parts),
+        suppressed_counts=np.sum([part.suppressed_counts for part in parts], axis=0),
+    )

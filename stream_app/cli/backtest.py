@@ -1,0 +1,128 @@
+"""`stream-app backtest`: replay an event log and report what the segments would have been."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from stream_app.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from stream_app.backtest.run import BacktestResult
+
+
+class Order(StrEnum):
+    """In which order the events of a log count."""
+
+    EVENT = "event"
+    ARRIVAL = "arrival"
+
+
+def backtest(
+    *,
+    events: list[str] = typer.Argument(..., metavar="EVENTS...", help="Files or globs: CSV, JSON Lines, Parquet."),
+    policy: Path | None = typer.Option(None, help="Policy file; without it the default policy holds."),
+    out: Path = typer.Option(Path("backtest"), help="Folder for the results."),
+    map_: list[str] = typer.Option([], "--map", metavar="FIELD=COLUMN", help="Where a field stands; can be repeated."),
+    from_: str | None = typer.Option(None, "--from", metavar="D", help="Output begins here; state is built before."),
+    to: str | None = typer.Option(None, metavar="D", help="Events at or after this time are left out."),
+    order: Order = typer.Option(Order.EVENT, help="Sort by event time, or take the files as they are."),
+    tick: str = typer.Option("1h", help="Time between ticks; a divisor of a day."),
+    sweep: str | None = typer.Option(None, help="How often everybody is re-scored; default: the policy's period."),
+    score_every: str | None = typer.Option(None, help="Write everybody's scores this often, such as 28d."),
+    score_from: str | None = typer.Option(None, metavar="D", help="First day on which scores are written."),
+    shards: int = typer.Option(1, help="Engines to spread customers over; changes no result."),
+    save_state: Path | None = typer.Option(None, help="Save the state at the end, for another run to go on from."),
+    load_state: Path | None = typer.Option(None, help="Go on from a saved state; events before its time are left out."),
+    timezone: str | None = typer.Option(None, help="Zone of times without one, such as Europe/Berlin; default UTC."),
+    delimiter: str | None = typer.Option(None, help="Delimiter of CSV files; recognised if not given."),
+    decimal: str | None = typer.Option(None, help="Decimal mark of CSV files, . or ,; recognised if not given."),
+) -> None:
+    """Replay an event log: what would the segments have been, and what moved them?"""
+    import time
+
+    from stream_app.adapters.policy_file import load_policy
+    from stream_app.backtest.run import BacktestSettings, run_backtest
+    from stream_app.cli.progress import show_progress
+    from stream_app.domain.events import MS_PER_MINUTE
+
+    chosen = load_policy(policy)
+    if sweep is not None:
+        sweep_ms = _duration_ms("--sweep", sweep)
+        if sweep_ms % MS_PER_MINUTE:
+            message = f"--sweep: {sweep}; take whole minutes, such as 1d or 7d"
+            raise SettingsError(message, code="invalid_sweep_period")
+        chosen = chosen.with_sweep_period(sweep_ms // MS_PER_MINUTE)
+    settings = BacktestSettings(
+        patterns=tuple(events),
+        policy=chosen,
+        out=out,
+        run_started_ms=int(time.time() * 1000),
+        mapping=_mapping(map_),
+        timezone=timezone,
+        delimiter=delimiter,
+        decimal=decimal,
+        order=order.value,
+        from_ms=_time_ms("--from", from_, timezone),
+        to_ms=_time_ms("--to", to, timezone),
+        tick_ms=_duration_ms("--tick", tick),
+        score_every_ms=None if score_every is None else _duration_ms("--score-every", score_every),
+        score_from_ms=_time_ms("--score-from", score_from, None),
+        shard_count=shards,
+        save_state=save_state,
+        load_state=load_state,
+    )
+    with show_progress() as progress:
+        result = run_backtest(settings, progress)
+    _print_result(result)
+
+
+def _print_result(result: BacktestResult) -> None:
+    from stream_app.backtest.summary import five_numbers
+
+    numbers = five_numbers(result.summary)
+    width = max(len(label) for label, _ in numbers)
+    for label, value in numbers:
+        typer.echo(f"{label:<{width}}  {value}")
+    typer.echo(result.summary["rows"]["equation"])
+    for note in result.summary["notes"]:
+        typer.echo(f"note: {note}")
+    typer.echo(f"report: {result.report}")
+
+
+def _mapping(pairs: list[str]) -> dict[str, str]:
+    mapping = {}
+    for pair in pairs:
+        field, sign, column = pair.partition("=")
+        if not sign or not field:
+            message = f"--map: {pair!r} is not FIELD=COLUMN; write for example --map customer_id=client"
+            raise SettingsError(message, code="invalid_mapping")
+        mapping[field.strip()] = column.strip()
+    return mapping
+
+
+def _duration_ms(name: str, text: str) -> int:
+    from stream_app.domain.durations import parse_duration_ms
+
+    try:
+        return parse_duration_ms(text)
+    except SettingsError as error:
+        message = f"{name}: {error}"
+        raise SettingsError(message, code=error.code) from error
+
+
+def _time_ms(name: str, text: str | None, timezone: str | None) -> int | None:
+    if text is None:
+        return None
+    from stream_app.adapters.event_files.times import parse_timezone
+    from stream_app.adapters.event_rules import parse_time_ms
+    from stream_app.domain.errors import InvalidEventError
+
+    try:
+        return parse_time_ms(text, parse_timezone(timezone))
+    except InvalidEventError as error:
+        message = f"{name}: {error}; give a day such as 2024-06-01 or a time such as 2024-06-01T12:00:00Z"
+        raise SettingsError(message, code="invalid_time") from error
