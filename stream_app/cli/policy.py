@@ -27,7 +27,7 @@ def check(path: Annotated[Path, typer.Argument(metavar="FILE", help="The policy 
         typer.echo(line)
     inherited = parts_from_default(read_document(path), default_document())
     typer.echo(f"from default  {', '.join(inherited) or 'nothing'}")
-    typer.echo(f"ok: {path}")
+    typer.echo("ok")
 
 
 @policy_app.command("show")
@@ -66,11 +66,12 @@ def _describe(policy: Policy) -> Sequence[str]:
     """Sum a policy up, a line each, labels aligned."""
     from stream_app.domain.durations import format_duration
     from stream_app.domain.events import MS_PER_MINUTE
+    from stream_app.domain.policy_reading import show_value
 
     families = Counter(rule.family.name.lower() for rule in policy.event_rules.values())
     currencies = ", ".join(f"{currency} {rate:.15g}" for currency, rate in policy.currency_rates.items())
     return (
-        f"name          {policy.name}",
+        f"name          {show_value(policy.name)}",
         f"content hash  {policy.content_hash}",
         f"state hash    {policy.state_hash}",
         *(f"axis          {_describe_axis(axis)}" for axis in policy.axes),

@@ -18,7 +18,7 @@ _MS_PER_UNIT = {
     "w": 7 * MS_PER_DAY,
 }
 # The digits are bounded so that no text can make a number of absurd size.
-_PATTERN = re.compile(r"([0-9]{1,15})([smhdw])", re.ASCII)
+_PATTERN = re.compile(r"([0-9]{1,15})([smhdw])")
 _TEXT_LENGTH_SHOWN_MAX = 40
 
 

@@ -29,7 +29,7 @@ TREATMENTS_MAX = 500
 NAME_LENGTH_MAX = 40
 CHANNELS = ("human", "digital")
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _RESERVED_NAMES = (UNRATED_NAME, PROSPECT_NAME, ANY_TIER)
 _AXIS_KEYS = ("score", "tiers", "cut_rule", "cuts", "margin", "confirmation")
 _TREATMENT_KEYS = ("segment", "channel", "action")

@@ -30,7 +30,7 @@ _KEYS = {
     "rating": ("rates_everyone", "rated_customers_min"),
     "time": ("sweep_period", "horizon_periods", "half_lives_days", "behaviour_half_life_days", "future_skew_max"),
 }
-_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _CURRENCY_ALLOWED = 'allowed are three capital letters of ISO 4217; write it as "USD"'
 _AMOUNT = Bounds(0.0, AMOUNT_LIMIT, is_low_open=True)
 _RATE = Bounds(0.0, AMOUNT_LIMIT, is_low_open=True)

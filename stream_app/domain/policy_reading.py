@@ -18,7 +18,7 @@ TEXT_LENGTH_MAX = 2000
 
 _SHOWN_LENGTH_MAX = 60
 _SUGGESTIONS_MAX = 12
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def join_path(path: str, key: str) -> str:

@@ -42,3 +42,11 @@ def test_many_axes_with_many_rules_are_checked_without_trying_every_combination(
     assert uncovered_segment(patterns, states) is not None
     assert uncovered_segment([*patterns, ("*",) * 8], states) is None
     assert is_reachable(("*",) * 8, patterns, states)
+
+
+def test_rules_that_differ_on_the_last_axis_only_are_checked_once_for_all_combinations_before() -> None:
+    states = [[f"tier_{number}" for number in range(22)] for _ in range(8)]
+    patterns = [("*",) * 7 + (state,) for state in states[7]]
+
+    assert uncovered_segment(patterns, states) is None
+    assert uncovered_segment(patterns[1:], states) == ("tier_0",) * 8

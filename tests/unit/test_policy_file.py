@@ -116,6 +116,28 @@ def test_treatments_of_ones_own_replace_those_of_the_default_wholly(tmp_path: Pa
     assert len(policy.treatment_rules) == 1
 
 
+@pytest.mark.parametrize(
+    ("money", "rates"),
+    [
+        ("", {"SEK": 0.1}),
+        ('reporting_currency = "USD"', {"SEK": 0.1}),
+        ('reporting_currency = "EUR"', {}),
+        ("rates = {}", {}),
+        ("rates = { EUR = 1.1 }", {"EUR": 1.1}),
+        ('reporting_currency = "EUR"\nrates = { USD = 0.9 }', {"USD": 0.9}),
+    ],
+)
+def test_rates_of_the_default_are_taken_whole_and_only_for_its_own_currency(
+    money: str, rates: dict[str, float]
+) -> None:
+    default = {"money": {"reporting_currency": "USD", "rates": {"SEK": 0.1}}}
+
+    effective = complete(tomllib.loads(f"[money]\n{money}"), default)
+
+    assert isinstance(effective["money"], dict)
+    assert effective["money"]["rates"] == rates
+
+
 def test_the_parts_taken_from_the_default_are_named() -> None:
     document = tomllib.loads(
         '[policy]\nname = "x"\n[events]\ndefault_type = "order"\n[time]\nsweep_period = "7d"\n[axes]'
