@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import typer
@@ -27,6 +27,7 @@ def simulate(
     season: bool = typer.Option(True, help="Busy and quiet hours, weekdays and times of the year."),
 ) -> None:
     """Simulate a shop: customers who arrive, buy, browse, complain, rate, and drop out."""
+    from stream_app.domain.events import MS_PER_SECOND
     from stream_app.simulation.files import ShopFiles, write_shop
     from stream_app.simulation.settings import Population, ShopSettings
 
@@ -44,6 +45,9 @@ def simulate(
         counts = write_shop(settings, files, on_progress=report)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
     total = sum(counts.values())
+    if settings.end_ms > datetime.now(tz=UTC).timestamp() * MS_PER_SECOND:
+        hint = "the log ends in the future, where a backtest refuses events: take an earlier --start"
+        typer.echo(f"stream-app: {hint}", err=True)
     typer.echo(f"{out}: {total:,} events of {customers:,} customers in {days:,} days ({kinds or 'nothing happened'})")
 
 
