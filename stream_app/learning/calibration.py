@@ -152,8 +152,8 @@ class ProbabilityCalibration:
             message = f"calibration state is damaged ({error}): restore an older state or learn afresh"
             raise IncompatibleStateError(message, code="damaged_learner_state") from error
         if version != STATE_VERSION or new._bins.shape != (3, BIN_COUNT) or not np.isfinite(new._bins).all():
-            message = f"calibration state of version {version}: a whole one of version {STATE_VERSION} is needed"
-            raise IncompatibleStateError(f"{message}; learn afresh", code="incompatible_learner_state")
+            message = f"calibration state of version {version}: version {STATE_VERSION} is needed; learn afresh"
+            raise IncompatibleStateError(message, code="incompatible_learner_state")
         return new
 
 
