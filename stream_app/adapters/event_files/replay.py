@@ -1,0 +1,94 @@
+"""Events of a spool as batches for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stream_app.adapters.event_files.spool import read_spool
+from stream_app.adapters.event_files.text_arrays import Array, pack_texts, to_mask
+from stream_app.domain.events import EventBatch, event_keys
+
+_ODD_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+"""Multiplying by an odd number modulo 2^64 gives different positions different keys, and none but 0 the key 0."""
+
+
+class EventIds(Sequence[str]):
+    """Event ids that are made when somebody asks.
+
+    Parameters
+    ----------
+    texts
+        `pa.string()` array; null where the log has no id.
+    positions
+        Shape `(n,)`: where the events stand in the log.
+    name_of
+        Makes an id of a position.
+    """
+
+    def __init__(self, texts: Array, positions: NDArray[np.int64], name_of: Callable[[int], str]) -> None:
+        self._texts = texts
+        self._positions = positions
+        self._name_of = name_of
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        """Give one id, or some of them."""
+        if isinstance(index, slice):
+            rows = np.arange(len(self))[index]
+            return EventIds(self._texts.take(pa.array(rows)), self._positions[rows], self._name_of)
+        place = range(len(self))[index]
+        text = self._texts[place].as_py()
+        return self._name_of(int(self._positions[place])) if text is None else str(text)
+
+
+def read_batches(path: Path, events_max: int, name_of: Callable[[int], str]) -> Iterator[EventBatch]:
+    """Give the events of a spool in its order.
+
+    Parameters
+    ----------
+    path
+        The spool.
+    events_max
+        Most events of a batch.
+    name_of
+        Makes the id of an event without one from its position.
+    """
+    for spooled in read_spool(path):
+        for start in range(0, spooled.num_rows, events_max):
+            yield _batch_of(spooled.slice(start, events_max), name_of)
+
+
+def _batch_of(spooled: pa.RecordBatch, name_of: Callable[[int], str]) -> EventBatch:
+    positions = _numbers(spooled.column("position"))
+    event_ids = spooled.column("event_id")
+    keys = (positions + 1).astype(np.uint64) * _ODD_MULTIPLIER
+    if event_ids.null_count < len(event_ids):
+        keys = np.where(to_mask(event_ids.is_valid()), event_keys(pack_texts(event_ids)), keys)
+    return EventBatch(
+        customer_ids=pack_texts(spooled.column("customer_id")),
+        event_ids=EventIds(event_ids, positions, name_of),
+        event_keys=keys,
+        times_ms=_numbers(spooled.column("time_ms")),
+        families=_numbers(spooled.column("family")),
+        amounts=_numbers(spooled.column("amount")),
+        satisfactions=_numbers(spooled.column("satisfaction")),
+        positions=positions,
+    )
+
+
+def _numbers(array: Array) -> NDArray[np.generic]:
+    return np.asarray(array.to_numpy(zero_copy_only=False))
