@@ -38,7 +38,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = [
         report.nodeid
         for report in terminalreporter.stats.get("skipped", [])
-        if isinstance(report.longrepr, tuple) and CDNOW_MISSING in report.longrepr[2]
+        if isinstance(report.longrepr, tuple) and CDNOW_VARIABLE in report.longrepr[2]
     ]
     if not skipped:
         return
