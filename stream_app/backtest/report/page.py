@@ -2,27 +2,131 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
-from html import escape
+from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
+from stream_app.backtest.report.changes_chart import changes_chart
+from stream_app.backtest.report.colours import tier_styles
+from stream_app.backtest.report.customer_chart import customer_card
 from stream_app.backtest.report.data import ReportData
-from stream_app.backtest.summary import five_numbers
+from stream_app.backtest.report.formats import parse_time_ms
+from stream_app.backtest.report.markup import Markup, join, json_script, tag
+from stream_app.backtest.report.migration_matrix import migration_section, steadiness
+from stream_app.backtest.report.population_chart import cut_point_chart, population_chart
+from stream_app.backtest.report.revenue_chart import revenue_argument, revenue_over_time
+from stream_app.backtest.report.score_chart import score_chart
+from stream_app.backtest.report.sections import accounting, header, how_to_read, provenance
+from stream_app.backtest.results import AxisResult
+from stream_app.domain.events import MS_PER_DAY
+
+_PACKAGE: Final = "stream_app.backtest.report"
 
 
 def render_report(data: ReportData) -> str:
-    """Render the report as one HTML page without external references."""
-    numbers = "".join(
-        f"<dt>{escape(label)}</dt><dd>{escape(value)}</dd>" for label, value in five_numbers(data.summary)
+    """Render the report as one HTML page without external references.
+
+    Parameters
+    ----------
+    data
+        Figures and examples; nothing in it is trusted to be harmless.
+
+    Returns
+    -------
+    str
+        A whole document.
+    """
+    script = Markup(_asset("report.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
-    return f"<!doctype html><html lang=en><meta charset=utf-8><title>Backtest</title><dl>{numbers}</dl></html>"
+    styles = _asset("report.css") + tier_styles(len(axis.tiers) for axis in data.result.axes)
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"Backtest of policy {data.policy.name}"),
+        tag("link", rel="icon", href="data:,"),
+        tag("style", Markup(styles)),
+    )
+    body = tag(
+        "body",
+        header(data),
+        tag("main", *(_axis_section(axis, data) for axis in data.result.axes), _examples(data), accounting(data)),
+        tag("footer", how_to_read(data.policy), provenance(data.summary)),
+        tag("div", id="tip", role="status", hidden=True),
+        json_script("summary", data.summary),
+        tag("script", script),
+    )
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def write_report(path: Path, data: ReportData) -> None:
-    """Write the report so that a reader sees the old page or the new one, never half of one."""
+    """Write the report so that a reader sees the old page or the new one, never half of one.
+
+    Parameters
+    ----------
+    path
+        Where to; a file there is replaced.
+    data
+        What to show.
+    """
     part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
+    with part.open("w", encoding="utf-8", newline="\n") as file:
         file.write(render_report(data))
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def _axis_section(axis: AxisResult, data: ReportData) -> Markup:
+    currency = data.policy.reporting_currency
+    name = axis.name[:1].upper() + axis.name[1:]
+    return tag(
+        "section",
+        tag("h2", name),
+        revenue_argument(axis, currency),
+        population_chart(axis, data.result),
+        migration_section(axis),
+        steadiness(axis),
+        changes_chart(axis, data.result),
+        revenue_over_time(axis, data.result, currency),
+        score_chart(axis),
+        cut_point_chart(axis, data.result),
+        class_=f"axis tiers-{len(axis.tiers)}",
+        id=f"axis-{axis.name}",
+    )
+
+
+def _examples(data: ReportData) -> Markup | None:
+    if not data.examples:
+        return None
+    span = data.summary["time_span"]
+    times_ms = [time_ms for example in data.examples for time_ms, _ in example.purchases]
+    start_ms = parse_time_ms(span["first_event"])
+    end_ms = parse_time_ms(span["last_event"])
+    start_ms = min([*times_ms, 0 if start_ms is None and not times_ms else start_ms or times_ms[0]])
+    end_ms = max([*times_ms, start_ms + MS_PER_DAY, end_ms or 0])
+    cards = [customer_card(example, data.policy, (start_ms, end_ms)) for example in data.examples]
+    return tag(
+        "section",
+        tag("h2", "Customers, one by one"),
+        tag(
+            "p",
+            "Stems are purchases; the band beneath shows the held tier. All are drawn on the same scale of time.",
+            class_="lead",
+        ),
+        tag("div", join(*cards), class_="cards"),
+        id="customers",
+    )
+
+
+def _asset(name: str) -> str:
+    return (files(_PACKAGE) / name).read_text(encoding="utf-8")
