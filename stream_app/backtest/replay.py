@@ -13,6 +13,7 @@ from stream_app.backtest.shards import Shards
 from stream_app.domain.effects import Effects
 from stream_app.domain.events import MS_PER_DAY, EventBatch
 from stream_app.domain.knowledge import Knowledge
+from stream_app.domain.population import PopulationSketch
 from stream_app.learning.learner import Learner
 
 BATCH_EVENTS_MAX = 8192
@@ -150,7 +151,7 @@ class Replay:
         """Renew knowledge after the sweep of the first tick of a UTC day (S5)."""
         started = time.perf_counter()
         sketches = self.shards.sketches()
-        full = ()
+        full: tuple[PopulationSketch, ...] = ()
         if self.learner.wants_full_sketch(sketches):
             full = tuple(self.shards.full_sketches(self.learner.knowledge.scoring, time_ms))
         knowledge = self.learner.renew(time_ms, sketches, full)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from stream_app.adapters.event_files import EventLog, EventLogOptions, ReadProgr
 from stream_app.adapters.saved_state import SavedState, load_state, save_state
 from stream_app.backtest.example_histories import collect_examples, sample_dead_letters
 from stream_app.backtest.outputs import ChangesFile, ScoresFile, segment_matrix, write_segments
-from stream_app.backtest.replay import Replay
+from stream_app.backtest.replay import Observer, Replay
 from stream_app.backtest.report import ReportData, write_report
 from stream_app.backtest.results import StatisticsResult
 from stream_app.backtest.shards import Shards
@@ -122,10 +121,10 @@ class Progress(Protocol):
     """Whoever shows how far a backtest has come."""
 
     def reading(self, progress: ReadProgress) -> None:
-        """The files are being read."""
+        """Show how far the files are read."""
 
     def replaying(self, event_count: int, events_total: int) -> None:
-        """More events were replayed."""
+        """Show that more events were replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +200,11 @@ class _Run:
         if settings.score_every_ms is not None:
             schedule = (settings.score_from_ms, settings.score_every_ms)
             self.scores = ScoresFile(settings.out / SCORES_NAME, self.shards, policy, schedule)
-        observers = [_StatisticsObserver(self.statistics, self.shards), self.changes, self.scores]
+        observers: list[Observer] = [_StatisticsObserver(self.statistics, self.shards), self.changes]
+        if self.scores is not None:
+            observers.append(self.scores)
         self.replay = Replay(
-            shards=self.shards,
-            learner=self.learner,
-            observers=[observer for observer in observers if observer is not None],
-            tick_ms=settings.tick_ms,
+            shards=self.shards, learner=self.learner, observers=observers, tick_ms=settings.tick_ms
         )
         if saved is not None:
             self._resume(saved)

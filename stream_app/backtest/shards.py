@@ -19,8 +19,8 @@ from stream_app.engine import Engine
 class Shards:
     """The customers of a backtest, spread over engines by the hash of their id.
 
-    The number of shards changes neither the changes nor any score; that is a promise of the engine, and this is where it
-    is put to the test.
+    The number of shards changes neither the changes nor any score; that is a promise of the engine, and this is
+    where it is put to the test.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Shards:
 
     def populations(self) -> NDArray[np.int64]:
         """Shape `(n_axes, n_tiers_max + 2)`, as `Engine.populations`."""
-        return np.sum([engine.populations() for engine in self.engines], axis=0)
+        return np.asarray(np.sum([engine.populations() for engine in self.engines], axis=0), dtype=np.int64)
 
 
 def _merged(changes: Changes, parts: Sequence[Effects], columns: tuple[NDArray[np.bool_], NDArray[np.int8]]) -> Effects:

@@ -43,7 +43,7 @@ def _root(
         callback=lambda is_wanted: _print_version(is_wanted=is_wanted),
     ),
 ) -> None:
-    """Customer segments that follow behaviour, as it happens."""
+    """Turn customer events into segments that follow behaviour, as it happens."""
 
 
 app.command("backtest")(backtest_command)

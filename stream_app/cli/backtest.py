@@ -41,7 +41,7 @@ def backtest(
     delimiter: str | None = typer.Option(None, help="Delimiter of CSV files; recognised if not given."),
     decimal: str | None = typer.Option(None, help="Decimal mark of CSV files, . or ,; recognised if not given."),
 ) -> None:
-    """Replay an event log: what would the segments have been, and what moved them?"""
+    """Replay an event log: what the segments would have been, and what moved them."""
     import time
 
     from stream_app.adapters.policy_file import load_policy
