@@ -14,7 +14,12 @@ CUSTOMERS_MAX = 99_999_999
 """Customer ids have eight digits."""
 SEED_MAX = 2**63 - 1
 START_DEFAULT = date(2024, 1, 1)
+EVENTS_PER_CUSTOMER_MAX = 2000
+"""Most events of a customer who stays: a block of customers is drawn at once, and this bounds its memory to 1 GB."""
 
+_EVENTS_PER_PURCHASE = 4.5
+_EVENTS_PER_DAY = 0.1
+"""Roughly how many other events come with each purchase and on each day, at an activity of 1."""
 _EPOCH = date(1970, 1, 1)
 _CURRENCY_LETTERS = 3
 
@@ -161,4 +166,16 @@ class ShopSettings:
             low, high = _POPULATION_RANGES[item.name]
             if not low <= value <= high:
                 faults.append(f"{item.name} = {value}, allowed are {low:g} to {high:g}; choose another value")
+        if not faults and self._events_per_customer > EVENTS_PER_CUSTOMER_MAX:
+            faults.append(
+                f"days, purchases_per_year and activity come to {self._events_per_customer:,.0f} events of each "
+                f"customer who stays, allowed are {EVENTS_PER_CUSTOMER_MAX:,}; lower one of them"
+            )
         return faults
+
+    @property
+    def _events_per_customer(self) -> float:
+        population = self.population
+        purchases = population.purchases_per_year * self.days / DAYS_PER_YEAR
+        others = purchases * _EVENTS_PER_PURCHASE + self.days * _EVENTS_PER_DAY
+        return purchases + others * population.activity

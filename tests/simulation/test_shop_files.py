@@ -193,6 +193,8 @@ BAD_OPTIONS = [
     (("--activity", "-1"), "activity = -1"),
     (("--spend-mean", "inf"), "spend_mean = inf"),
     (("--purchases-per-year", "0"), "purchases_per_year = 0"),
+    (("--days", "3000", "--activity", "20"), "events of each customer who stays"),
+    (("--days", "2000", "--purchases-per-year", "500"), "events of each customer who stays"),
     (("--currency", "usd"), "currency = 'usd'"),
     (("--currency", "DOLLARS"), "currency = 'DOLLARS'"),
 ]
@@ -200,7 +202,7 @@ BAD_OPTIONS = [
 
 @pytest.mark.parametrize(("options", "fault"), BAD_OPTIONS)
 def test_a_bad_option_is_one_line_that_names_it(
-    tmp_path: Path, options: tuple[str, str], fault: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, options: tuple[str, ...], fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = fail(tmp_path, (*SIZE, "--out", str(tmp_path / "shop.csv"), *options), capsys)
     assert len(lines) == 1
