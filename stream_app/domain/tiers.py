@@ -84,7 +84,7 @@ class Settled:
     causes
         `Cause` codes, meaningful where `is_changed`.
     is_triggered
-        The candidate came with this very re-score.
+        The candidate came with this very event; never in a tick.
     suppressed_count
         Candidates given up before they were confirmed.
     """
@@ -203,7 +203,7 @@ def settle(state: TierState, rescore: Rescore, lines: AxisKnowledge, confirmatio
         from_tiers=from_tiers,
         cut_points=_crossed(from_tiers, state.held, lines),
         causes=causes,
-        is_triggered=is_changed & is_new,
+        is_triggered=is_changed & is_new & (rescore.cause is Cause.EVENT),
         suppressed_count=suppressed_count,
     )
 
