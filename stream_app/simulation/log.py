@@ -22,7 +22,7 @@ order of the customer it is about, or `NO_ORDER`; `Kind`; rating from 1 to 5 or 
 EVENTS_PER_SLICE = 2_000_000
 """Events that are sorted at once; it bounds memory and changes nothing else."""
 _SLICES_MAX = 200
-_MEMORY_MAX_BYTES = 512 * 2**20
+MEMORY_MAX_BYTES = 512 * 2**20
 """Events above this size in all wait for their turn in temporary files."""
 
 
@@ -73,15 +73,23 @@ class TimeSlices:
         Roughly how many will come; decides into how many slices the time is cut.
     events_per_slice
         How many are sorted at once.
+    memory_max_bytes
+        Above this size, events go to temporary files.
     """
 
     def __init__(
-        self, start_ms: int, end_ms: int, *, events_expected: int, events_per_slice: int = EVENTS_PER_SLICE
+        self,
+        start_ms: int,
+        end_ms: int,
+        *,
+        events_expected: int,
+        events_per_slice: int = EVENTS_PER_SLICE,
+        memory_max_bytes: int = MEMORY_MAX_BYTES,
     ) -> None:
         count = min(max(-(-events_expected // events_per_slice), 1), _SLICES_MAX)
         self._edges_ms = np.linspace(start_ms, end_ms, count + 1).astype(np.int64)[1:-1]
         self._files = [
-            tempfile.SpooledTemporaryFile(max_size=_MEMORY_MAX_BYTES // count)  # noqa: SIM115 - closed by close()
+            tempfile.SpooledTemporaryFile(max_size=max(memory_max_bytes // count, 1))  # noqa: SIM115 - closed by close()
             for _ in range(count)
         ]
         self._count = 0
