@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.backtest.report.figure import Column, DataTable, Plot, empty, figure, rectangle
-from stream_app.backtest.report.formats import compact, date, nice_marks, time_marks, whole
+from stream_app.backtest.report.formats import MINUS, compact, date, nice_marks, percent, time_marks, whole
 from stream_app.backtest.report.markup import Markup, join, tag
 from stream_app.backtest.results import AxisResult, ChangeKind, StatisticsResult
-from stream_app.backtest.summary import percent
 from stream_app.domain.effects import Cause
 from stream_app.domain.events import MS_PER_DAY
 
@@ -35,11 +34,10 @@ def changes_chart(axis: AxisResult, result: StatisticsResult) -> Markup:
     step, times_ms, counts = _grouped(axis.changes_by_day, result.change_times_ms)
     causes = [cause for cause in Cause if counts[:, 1:, cause].any()]
     promotions, demotions = counts[:, ChangeKind.PROMOTION], counts[:, ChangeKind.DEMOTION]
-    marks = nice_marks(float(max(promotions.sum(axis=1).max(), demotions.sum(axis=1).max())), 3)
-    ups = [mark for mark in marks if mark <= _end_of(promotions, marks)]
-    downs = [mark for mark in marks if mark <= _end_of(demotions, marks)]
-    span = ups[-1] + downs[-1]
-    zero, scale, width = 100 * ups[-1] / span, 100 / span, 100 / len(counts)
+    up, down = float(promotions.sum(axis=1).max()), float(demotions.sum(axis=1).max())
+    marks = nice_marks(max(up, down), 4)
+    span = up + down
+    zero, scale, width = 100 * up / span, 100 / span, 100 / len(counts)
     bars = []
     for bar in range(len(counts)):
         above = below = zero
@@ -53,9 +51,9 @@ def changes_chart(axis: AxisResult, result: StatisticsResult) -> Markup:
             if height:
                 bars.append(rectangle(width * (bar + 0.1), below, width * 0.8, height, style))
             below += height
-    bars.append(tag("line", x1="0", x2="100", y1=f"{zero:.2f}", y2=f"{zero:.2f}", class_="axis"))
-    y_marks = [((downs[-1] + mark) / span, f"+{compact(mark)}") for mark in ups[1:]]
-    y_marks += [((downs[-1] - mark) / span, f"\u2212{compact(mark)}") for mark in downs[1:]]
+    bars.append(tag("line", x1="0", x2="100", y1=f"{zero:.2f}", y2=f"{zero:.2f}", class_="zero"))
+    y_marks = [((down + mark) / span, f"+{compact(mark)}") for mark in marks[1:] if mark <= up]
+    y_marks += [((down - mark) / span, f"{MINUS}{compact(mark)}") for mark in marks[1:] if mark <= down]
     end_ms = int(times_ms[-1]) + step * MS_PER_DAY
     return figure(
         title,
@@ -89,11 +87,6 @@ def _grouped(
     step = next((days for days in _BAR_DAYS if len(counts) <= days * BARS_MAX), _BAR_DAYS[-1])
     starts = np.arange(0, len(counts), step)
     return step, times_ms[starts], np.add.reduceat(counts, starts, axis=0)
-
-
-def _end_of(counts: NDArray[np.int64], marks: list[float]) -> float:
-    largest = float(counts.sum(axis=1).max())
-    return next(mark for mark in marks if mark >= largest)
 
 
 def _finding(axis: AxisResult) -> str:

@@ -18,13 +18,13 @@ from stream_app.backtest.report.figure import (
     rectangle,
     swatch,
 )
-from stream_app.backtest.report.formats import date, money, nice_marks, parse_time_ms, time_marks, whole
+from stream_app.backtest.report.formats import compact, date, money, nice_marks, parse_time_ms, time_marks, whole
 from stream_app.backtest.report.markup import Markup, join, tag
 from stream_app.domain.policy import AxisPolicy, Policy
 
 STEMS_MAX: Final = 240
 """More purchases than these are added up by equal spans of time."""
-CHANGES_SHOWN: Final = 6
+CHANGES_SHOWN: Final = 5
 """The first ones; the others are folded away."""
 CHANGES_MAX: Final = 60
 _BAND_HEIGHT: Final = 9.0
@@ -111,8 +111,7 @@ def _history(
         parts.append(tag("line", x1=left, x2=left, y1=f"{base:.2f}", y2=head, class_="stem"))
         parts.append(tag("line", x1=left, x2=left, y1=head, y2=head, class_="dot"))
         rows.append((fraction, [date(time_ms), money(amount, policy.reporting_currency), whole(count)]))
-    currency = policy.reporting_currency
-    y_marks = [((bands + 2 + scale * mark) / 100, money(mark, currency)) for mark in marks[1:] if stems]
+    y_marks = [((bands + 2 + scale * mark) / 100, compact(mark)) for mark in marks[1:] if stems]
     plot = Plot(join(*parts), 170, time_marks(start_ms, end_ms), y_marks)
     return plot, DataTable([Column("Day"), Column("amount"), Column("purchases")], rows)
 

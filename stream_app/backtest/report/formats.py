@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Final
 
+from stream_app.backtest import summary
 from stream_app.domain.events import MS_PER_DAY
 
 MINUS: Final = "\u2212"
@@ -33,6 +34,11 @@ def money(value: float, currency: str) -> str:
     digits = 2 if abs(value) < 100 and value != round(value) else 0
     number = f"{value:,.{digits}f}" if abs(value) < 1e9 else compact(value)
     return f"{currency} {number}".replace("-", MINUS)
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage that no line break divides."""
+    return summary.percent(share).replace(" ", "\u00a0")
 
 
 def date(time_ms: int) -> str:
@@ -79,6 +85,18 @@ def nice_marks(largest: float, count: int = 4) -> list[float]:
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next(step * magnitude for step in _STEPS if step * magnitude >= rough * 0.999)
     return [place * step for place in range(math.ceil(largest / step - 1e-9) + 1)]
+
+
+def marks_between(low: float, high: float, count: int = 4) -> list[float]:
+    """Choose round marks of which the first is at most `low` and the last at least `high`.
+
+    Examples
+    --------
+    >>> marks_between(3.4, 4.9)
+    [3.0, 3.5, 4.0, 4.5, 5.0]
+    """
+    step = nice_marks(max(high - low, abs(high) * 1e-6, 1e-9), count)[1]
+    return [place * step for place in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
 
 
 def time_marks(start_ms: int, end_ms: int) -> list[tuple[float, str]]:

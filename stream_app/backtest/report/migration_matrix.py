@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from stream_app.backtest.report.colours import tier_colour
 from stream_app.backtest.report.figure import empty, swatch
-from stream_app.backtest.report.formats import whole
+from stream_app.backtest.report.formats import percent, whole
 from stream_app.backtest.report.markup import Markup, join, tag
 from stream_app.backtest.results import AxisResult
-from stream_app.backtest.summary import percent, plain
+from stream_app.backtest.summary import plain
 
 
 def migration_section(axis: AxisResult) -> Markup:

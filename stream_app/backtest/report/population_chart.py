@@ -8,7 +8,7 @@ import numpy as np
 
 from stream_app.backtest.report.colours import state_colour, tier_colour
 from stream_app.backtest.report.figure import Column, DataTable, Plot, empty, figure, path_of
-from stream_app.backtest.report.formats import compact, date, nice_marks, time_marks, whole
+from stream_app.backtest.report.formats import compact, date, marks_between, nice_marks, time_marks, whole
 from stream_app.backtest.report.markup import Markup, join, tag
 from stream_app.backtest.results import AxisResult, StatisticsResult
 
@@ -37,7 +37,7 @@ def population_chart(axis: AxisResult, result: StatisticsResult) -> Markup:
     totals = axis.populations.sum(axis=0)
     are_prospects_left_out = totals[0] > _PROSPECTS_MANY * totals.sum() and totals[1:].any()
     drawn = [s for s in range(len(axis.states)) if is_present[s] and not (s == 0 and are_prospects_left_out)]
-    marks = nice_marks(float(populations[:, drawn].sum(axis=1).max()))
+    marks = nice_marks(float(populations[:, drawn].sum(axis=1).max()), 5)
     scale = 100 / marks[-1]
     below = np.zeros(len(days))
     areas = []
@@ -76,9 +76,8 @@ def cut_point_chart(axis: AxisResult, result: StatisticsResult) -> Markup | None
     days = known[thinned(len(known))]
     times_ms, values = result.population_times_ms[days], axis.cut_points[days]
     fractions = (times_ms - times_ms[0]) / (times_ms[-1] - times_ms[0])
-    low, high = min(0.0, float(values.min())), float(values.max())
-    marks = [low + mark for mark in nice_marks(high - low)]
-    scale = 100 / (marks[-1] - low)
+    marks = marks_between(float(values.min()), float(values.max()))
+    low, scale = marks[0], 100 / (marks[-1] - marks[0])
     lines, columns = [], [Column("Day")]
     for edge in range(values.shape[1]):
         points = [(100 * x, 100 - scale * (y - low)) for x, y in zip(fractions, values[:, edge], strict=True)]
@@ -96,7 +95,7 @@ def cut_point_chart(axis: AxisResult, result: StatisticsResult) -> Markup | None
             join(*lines),
             180,
             time_marks(int(times_ms[0]), int(times_ms[-1])),
-            [((mark - low) / (marks[-1] - low), compact(mark)) for mark in marks[1:]],
+            [((mark - low) / (marks[-1] - low), compact(mark)) for mark in marks],
         ),
         DataTable(columns, rows, _thinning(len(days), len(known))),
     )

@@ -16,11 +16,11 @@ from stream_app.backtest.report.figure import (
     rectangle,
     swatch,
 )
-from stream_app.backtest.report.formats import date, money, time_marks, whole
+from stream_app.backtest.report.formats import date, money, percent, time_marks, whole
 from stream_app.backtest.report.markup import Markup, join, tag
 from stream_app.backtest.results import STATE_COUNT, AxisResult, StatisticsResult
 from stream_app.backtest.statistics import PERIOD_MS
-from stream_app.backtest.summary import percent, plain
+from stream_app.backtest.summary import plain
 
 _DAYS_PER_YEAR = 365.25
 _BAR_HEIGHT = 20.0

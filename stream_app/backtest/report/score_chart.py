@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_app.backtest.report.colours import fill, tier_colour
 from stream_app.backtest.report.figure import Column, DataTable, Plot, empty, figure, rectangle
-from stream_app.backtest.report.formats import compact, nice_marks, whole
+from stream_app.backtest.report.formats import compact, marks_between, nice_marks, whole
 from stream_app.backtest.report.markup import Markup, join, tag
 from stream_app.backtest.results import AxisResult
 
@@ -42,7 +42,7 @@ def score_chart(axis: AxisResult) -> Markup:
         ((line - low) / span, 0.97, tag("b", f"{axis.tiers[edge + 1]} from {line:.2f}"))
         for edge, line in enumerate(cut_points.tolist())
     ]
-    x_marks = [(place, compact(low + place * span)) for place in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
+    x_marks = [((mark - low) / span, compact(mark)) for mark in marks_between(low, high, 6) if low <= mark <= high]
     rows = [
         ((place + 0.5) / len(counts), [f"{edges[place]:.2f} to {edges[place + 1]:.2f}", whole(count)])
         for place, count in enumerate(counts.tolist())

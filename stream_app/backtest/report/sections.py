@@ -7,9 +7,9 @@ from typing import Any
 
 from stream_app.backtest.report.data import ReportData
 from stream_app.backtest.report.figure import Column, DataTable, data_table
-from stream_app.backtest.report.formats import compact, date, parse_time_ms, whole
-from stream_app.backtest.report.markup import Markup, tag
-from stream_app.backtest.summary import five_numbers, percent
+from stream_app.backtest.report.formats import compact, date, parse_time_ms, percent, whole
+from stream_app.backtest.report.markup import Markup, join, tag
+from stream_app.backtest.summary import five_numbers
 from stream_app.domain.policy import Policy
 
 _RAW_CHARACTERS_MAX = 300
@@ -70,11 +70,11 @@ def header(data: ReportData) -> Markup:
 
 def _tile_value(value: str) -> Markup:
     """Set the leading number apart from the words that follow it."""
-    for separator in (" of ", " by ", ", ", " ("):
-        head, found, tail = value.partition(separator)
-        if found and head[:1].isdigit():
-            return Markup(tag("b", head) + " " + tag("span", (separator + tail).strip(" ,")))
-    return tag("b", value) if value[:1].isdigit() else tag("span", value)
+    if not value[:1].isdigit():
+        return tag("span", value)
+    places = [place for separator in (" of ", " by ", ", ") if (place := value.find(separator)) > 0]
+    end = min(places, default=len(value))
+    return join(tag("b", value[:end]), " ", tag("span", value[end:].strip(" ,")))
 
 
 def accounting(data: ReportData) -> Markup:
