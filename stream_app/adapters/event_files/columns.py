@@ -20,18 +20,37 @@ def _with_id_words(*stems: str) -> tuple[str, ...]:
     return tuple(stem + word for stem in stems for word in ("", *_ID_WORDS))
 
 
+def _pairs(stems: tuple[str, ...], words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(stem + word for stem in stems for word in words)
+
+
+_SALE_WORDS = ("invoice", "order", "purchase", "transaction", "sale", "sales")
+_TIMES = ("ts", "timestamp", "time", "date", "datetime", "occurred", "happenedat", "orderedat", "purchasedat")
+_EVENT_TIMES = _pairs((*_SALE_WORDS, "event", "visit", "orderpurchase"), ("date", "time", "datetime", "timestamp"))
+_AMOUNTS = ("revenue", "total", "value", "sales", "grossamount", "amountpaid", "spend", "spent", "turnover")
+_SALE_AMOUNTS = _pairs(
+    (*_SALE_WORDS, "line", "payment", "basket", "total"), ("amount", "total", "value", "price", "revenue")
+)
+_PEOPLE = ("customer", "client", "user", "member", "account", "buyer", "shopper", "cust", "person", "contact")
+
 COLUMN_NAMES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "customer_id": (
         ("customerid",),
-        _with_id_words("customer", "client", "user", "member", "account", "buyer", "shopper", "cust", "person", "contact"),
-        ("customeruniqueid", "uid", "visitorid", "householdid", "householdkey", "subscriberid", "anonymousid", "cardid"),
+        _with_id_words(*_PEOPLE),
+        (
+            "customeruniqueid",
+            "uid",
+            "visitorid",
+            "householdid",
+            "householdkey",
+            "subscriberid",
+            "anonymousid",
+            "cardid",
+        ),
     ),
     "occurred_at": (
         ("occurredat",),
-        ("ts", "timestamp", "time", "date", "datetime", "eventtime", "eventtimestamp", "eventdate", "eventdatetime")
-        + tuple(stem + word for stem in ("invoice", "order", "purchase", "transaction", "sale", "sales", "visit")
-                for word in ("date", "time", "datetime", "timestamp"))
-        + ("orderedat", "purchasedat", "orderpurchasetimestamp", "occurred", "happenedat"),
+        (*_TIMES, *_EVENT_TIMES),
         ("createdat", "createdate", "creationdate", "created", "day", "paidat", "processedat", "loggedat"),
         ("receivedat", "sentat", "originaltimestamp", "updatedat"),
     ),
@@ -43,10 +62,7 @@ COLUMN_NAMES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "amount": (
         ("amount",),
-        ("revenue", "total", "value", "sales", "salesvalue", "totalamount", "totalprice", "totalvalue", "totalrevenue")
-        + tuple(stem + word for stem in ("order", "line", "invoice", "purchase", "transaction", "payment", "basket", "sale", "sales")
-                for word in ("amount", "total", "value", "price"))
-        + ("grossamount", "amountpaid", "spend", "spent", "moneyspent", "turnover", "linerevenue"),
+        (*_AMOUNTS, *_SALE_AMOUNTS),
         ("price", "sum", "netamount", "net", "gross", "paid", "cost", "charge", "monetaryvalue", "monetary"),
     ),
     "currency": (("currency",), ("currencycode", "isocurrency", "currencyiso", "cur", "ccy")),
@@ -113,8 +129,8 @@ def choose_columns(file_name: str, columns: Sequence[str], mapping: Mapping[str,
     Raises
     ------
     SettingsError
-        Code `unknown_columns`, with every fault: a mapped column that does not exist, a field for which several columns could
-        be meant, or a required field without a column.
+        Code `unknown_columns`, with every fault: a mapped column that does not exist, a field for which several
+        columns could be meant, or a required field without a column.
     """
     faults: list[str] = []
     indices: dict[str, int] = {}

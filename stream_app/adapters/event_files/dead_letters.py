@@ -11,6 +11,7 @@ from typing import BinaryIO
 import orjson
 
 from stream_app.adapters.event_files.rows import RefusedRow
+from stream_app.domain.errors import SettingsError
 
 
 class DeadLetterFile:
@@ -20,6 +21,11 @@ class DeadLetterFile:
     ----------
     path
         Where they go; None: nowhere.
+
+    Raises
+    ------
+    SettingsError
+        Code `unwritable_output`.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -27,8 +33,12 @@ class DeadLetterFile:
         self._partial_path = None if path is None else path.with_name(path.name + ".partial")
         self._stream: BinaryIO | None = None
         if self._partial_path is not None:
-            self._partial_path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = self._partial_path.open("wb")
+            try:
+                self._partial_path.parent.mkdir(parents=True, exist_ok=True)
+                self._stream = self._partial_path.open("wb")
+            except OSError as error:
+                message = f"{path}: dead letters cannot be written ({error.strerror or error}); choose another folder"
+                raise SettingsError(message, code="unwritable_output") from error
 
     def write(self, file_name: str, first_row: int, rows: Iterable[RefusedRow]) -> None:
         """Append the refused rows of a chunk."""

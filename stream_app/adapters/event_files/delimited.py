@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -11,20 +10,19 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
-from stream_app.adapters.event_files.byte_blocks import BLOCK_BYTES, ByteBlocks
+from stream_app.adapters.event_files.byte_blocks import ByteBlocks
 from stream_app.adapters.event_files.columns import ColumnChoice, choose_columns, expects_money, require_amount
 from stream_app.adapters.event_files.dialect import Head, cells_of, check_header, read_head, recognise_decimal
 from stream_app.adapters.event_files.ids import clean_cells, without_empty_words
 from stream_app.adapters.event_files.normalising import Normaliser
 from stream_app.adapters.event_files.records import BadRecord, RecordBlock, RecordSplitter, cell_pattern
 from stream_app.adapters.event_files.rows import ReadChunk
-from stream_app.adapters.event_files.text_chunks import chunk_of, find_invalid_utf8
 from stream_app.adapters.event_files.text_arrays import Array
+from stream_app.adapters.event_files.text_chunks import chunk_of, find_invalid_utf8
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.refusals import Refusal
 
 _WORD_FIELDS = ("customer_id", "event_id", "type", "currency", "order_id", "occurred_at")
-_NEWLINE = ord("\n")
 
 
 def read_delimited(blocks: ByteBlocks, normaliser: Normaliser) -> Iterator[ReadChunk]:
@@ -46,14 +44,6 @@ def read_delimited(blocks: ByteBlocks, normaliser: Normaliser) -> Iterator[ReadC
     yield from reader.chunks()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _SoundRecords:
-    """Records with as many cells as the header: their indices in the block, and the block's bytes without all others."""
-
-    indices: NDArray[np.int64]
-    data: bytes
-
-
 class DelimitedReader:
     """Reads one delimited file; the first block settles delimiter, columns and decimal mark."""
 
@@ -70,6 +60,7 @@ class DelimitedReader:
         name = str(blocks.file.path)
         self._head = read_head(name, first, options.delimiter)
         self._columns = _choose(name, self._head, normaliser)
+        normaliser.has_types = normaliser.has_types or "type" in self._columns.indices
         self._first = first[self._head.body_start :]
         delimiter = self._head.delimiter.encode()
         self._delimiter = delimiter
@@ -155,7 +146,7 @@ class DelimitedReader:
             ),
         )
         if table.num_rows != len(sound):
-            message = f"rows {first_and_last(sound)}: {table.num_rows} rows were parsed, {len(sound)} expected"
+            message = f"{table.num_rows} rows were parsed, {len(sound)} expected"
             raise AssertionError(message)
         arrays = {index: table.column(place).combine_chunks() for place, index in enumerate(wanted)}
         return sound, {field: arrays[index] for field, index in fields.items()}
@@ -205,7 +196,9 @@ class DelimitedReader:
         width = len(self._head.header)
         for index in np.flatnonzero((counts != width) & ~is_blank).tolist():
             if index not in bad:
-                message = f"the row has {int(counts[index])} cells, the header has {width}; quote cells that hold a delimiter"
+                message = (
+                    f"the row has {int(counts[index])} cells, the header has {width}; quote cells that hold a delimiter"
+                )
                 bad[index] = BadRecord(index, Refusal.MALFORMED_RECORD, message, records.raw_of(index))
 
 
@@ -232,8 +225,3 @@ def _only(records: RecordBlock, is_sound: NDArray[np.bool_]) -> bytes:
     is_kept = np.repeat(is_sound, np.diff(bounds))
     kept = characters[bounds[0] :][is_kept].tobytes()
     return kept if kept.endswith(b"\n") else kept + b"\n"
-
-
-def first_and_last(indices: NDArray[np.int64]) -> str:
-    """Write a span of row indices for a message."""
-    return f"{int(indices[0])} to {int(indices[-1])}"

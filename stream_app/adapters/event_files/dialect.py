@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from stream_app.adapters.event_files.records import RecordSplitter, cell_pattern
 from stream_app.domain.errors import SettingsError
@@ -88,6 +89,7 @@ def read_head(file_name: str, head: bytes, delimiter: str | None) -> Head:
 
 def _recognise(sample: bytes, first_line: bytes) -> str:
     """Take the delimiter that cuts most rows into as many cells as the header, then the one with more cells."""
+
     def quality(candidate: str) -> tuple[float, int]:
         rows, _ = _sample_rows(sample, candidate)
         if not rows or len(rows[0]) < 2:
@@ -181,6 +183,6 @@ def recognise_decimal(cells: Iterable[str]) -> str | None:
     return "." if has_point else ","
 
 
-def _fail(file_name: str, fault: str) -> None:
+def _fail(file_name: str, fault: str) -> NoReturn:
     message = f"{file_name}: {fault}"
     raise SettingsError(message, code="unreadable_event_file")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NoReturn
 
 from stream_app.domain.errors import SettingsError
 
@@ -98,7 +99,9 @@ def find_files(patterns: Sequence[str]) -> tuple[EventFile, ...]:
         if not found:
             is_glob = glob.has_magic(pattern)
             missing = "no file matches" if is_glob else "no such file"
-            faults.append(f"{pattern}: {missing}; check the path" + ("" if is_glob else ", or quote a glob as 'logs/*.csv'"))
+            faults.append(
+                f"{pattern}: {missing}; check the path" + ("" if is_glob else ", or quote a glob as 'logs/*.csv'")
+            )
         for path in found:
             paths.setdefault(os.path.realpath(path), path)
     if not patterns:
@@ -168,6 +171,6 @@ def _check_magic(path: Path, head: bytes, compression: str | None, file_format: 
     _fail(path, f"does not hold {expected} as its name says; check the file, or give it the right ending ({_ALLOWED})")
 
 
-def _fail(path: Path, fault: str) -> None:
+def _fail(path: Path, fault: str) -> NoReturn:
     message = f"{path}: {fault}"
     raise SettingsError(message, code="unreadable_event_file")

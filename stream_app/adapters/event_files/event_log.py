@@ -1,4 +1,4 @@
-"""An event log in files: opened, it has been read and checked, and is ready for replay."""
+"""An event log in files: once open, it has been read and checked, and is ready for replay."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from stream_app.adapters.event_files.arranging import ArrangedLog, arrange
 from stream_app.adapters.event_files.dead_letters import DeadLetterFile
 from stream_app.adapters.event_files.discovery import EventFile, find_files
-from stream_app.adapters.event_files.options import EventLogOptions, ReadCounts
+from stream_app.adapters.event_files.options import EventLogOptions, ReadCounts, check_options
 from stream_app.adapters.event_files.reading import LogReader
 from stream_app.adapters.event_files.replay import read_batches
-from stream_app.adapters.event_files.sorting import EVENT_ORDER, sort_spool
-from stream_app.adapters.event_files.spool import EVENT_SCHEMA, ROW_BITS, ROWS_MAX, Spool, read_spool
+from stream_app.adapters.event_files.spool import ROW_BITS, ROWS_MAX, Spool, read_spool
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import EventBatch, Family
 from stream_app.domain.policy import Policy
+
+EVENTS_MAX = 50_000
+"""Default length of a batch."""
 
 
 def open_event_log(patterns: Sequence[str], policy: Policy, options: EventLogOptions) -> EventLog:
@@ -44,52 +47,78 @@ def open_event_log(patterns: Sequence[str], policy: Policy, options: EventLogOpt
     Raises
     ------
     SettingsError
-        When options are wrong, a file cannot be read to its end, lacks a column, or no file is there; nothing is left
-        behind then.
+        When options are wrong, a file is missing, cannot be read to its end or lacks a column, or when no row makes
+        an event (code `no_events`; only then dead letters stay). No temporary file is left behind.
     """
+    check_options(options)
     files = find_files(patterns)
+    reader = LogReader(policy, options)
     folder = tempfile.TemporaryDirectory(prefix="stream-app-events-", ignore_cleanup_errors=True)
     try:
         spool = Spool(Path(folder.name))
-        reader = LogReader(policy, options)
-        dead_letters = DeadLetterFile(options.dead_letters_path)
-        try:
-            tally = reader.read(files, spool, dead_letters)
-            dead_letters.finish()
-        finally:
-            spool.close()
-            dead_letters.discard()
-        path = spool.events.path
-        if options.order == "event" and not spool.is_sorted:
-            path = path.with_name("sorted.arrows")
-            sort_spool(spool.events.path, path, EVENT_ORDER, EVENT_SCHEMA, options.memory_limit_bytes)
-            spool.events.path.unlink()
-        return EventLog(files, folder, path, tally.finish(spool.events.row_count), spool, reader.has_types)
+        _read(files, reader, spool, options)
+        arranged = arrange(spool, options, reader.note_phase)
+    except OSError as error:
+        folder.cleanup()
+        reason = error.strerror or error
+        message = f"temporary files in {folder.name} cannot be written ({reason}); make room, or set TMPDIR"
+        raise SettingsError(message, code="no_room") from error
     except BaseException:
         folder.cleanup()
         raise
+    counts = reader.tally.finish(arranged.event_count)
+    return EventLog(files, folder, arranged, counts, has_event_ids=spool.has_event_ids, has_types=reader.has_types)
+
+
+def _read(files: tuple[EventFile, ...], reader: LogReader, spool: Spool, options: EventLogOptions) -> None:
+    dead_letters = DeadLetterFile(options.dead_letters_path)
+    try:
+        reader.read(files, spool, dead_letters)
+        dead_letters.finish()
+    finally:
+        spool.close()
+        dead_letters.discard()
+    if not reader.tally.rows_accepted:
+        raise _no_events(files, reader, options)
 
 
 class EventLog:
-    """Events ready for replay; a context manager that removes its temporary files."""
+    """Events ready for replay; a context manager that removes its temporary files.
+
+    Parameters
+    ----------
+    files
+        What was read.
+    folder
+        Of the temporary files.
+    arranged
+        The events in order.
+    counts
+        What became of the rows.
+    has_event_ids
+        False when no row has an id: duplicates cannot be recognised.
+    has_types
+        False when no file says what its events are: all have the policy's default type.
+    """
 
     def __init__(
         self,
         files: tuple[EventFile, ...],
         folder: tempfile.TemporaryDirectory[str],
-        path: Path,
+        arranged: ArrangedLog,
         counts: ReadCounts,
-        spool: Spool,
+        *,
+        has_event_ids: bool,
         has_types: bool,
     ) -> None:
         self._event_files = files
         self._folder = folder
-        self._path = path
+        self._arranged = arranged
         self.counts = counts
-        self.has_event_ids = spool.has_event_ids
+        self.has_event_ids = has_event_ids
         self.has_types = has_types
-        self.first_time_ms = spool.first_time_ms
-        self.last_time_ms = spool.last_time_ms
+        self.first_time_ms = arranged.first_time_ms
+        self.last_time_ms = arranged.last_time_ms
         self.files = tuple(str(file.path) for file in files)
 
     def __enter__(self) -> EventLog:
@@ -101,20 +130,88 @@ class EventLog:
         self.close()
 
     def close(self) -> None:
-        """Remove the temporary files; the log cannot be read any more."""
+        """Remove the temporary files; the log cannot be read any more. Closing twice does no harm."""
         self._folder.cleanup()
 
-    def batches(self, *, events_max: int = 50_000) -> Iterator[EventBatch]:
-        """Give the events in order of replay; each call begins anew."""
-        return read_batches(self._path, events_max, self._id_of)
+    def batches(self, *, events_max: int = EVENTS_MAX) -> Iterator[EventBatch]:
+        """Give the events in order of replay, at most `events_max` at a time; each call begins anew."""
+        return read_batches(self._arranged.path, events_max, self._id_of)
 
     def source_of(self, position: int) -> dict[str, object]:
         """Give file and row of an event, the row counted from 1 for the first data row."""
-        return {"file": self._event_files[position >> ROW_BITS].name, "row": position % ROWS_MAX}
+        file, row = self._file_and_row(position)
+        return {"file": file, "row": row}
 
     def rows_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Give how many rows of the files each event stands for; shape `(n,)` as the positions."""
-        return np.ones(len(positions), dtype=np.int64)
+        """Give how many rows of the files each event stands for.
+
+        Parameters
+        ----------
+        positions
+            Shape `(n,)`: of events of this log.
+
+        Returns
+        -------
+        NDArray[np.int64]
+            Shape `(n,)`, at least 1 each: an order counts all its line items.
+        """
+        rows = np.ones(len(positions), dtype=np.int64)
+        merged = self._arranged.merged_positions
+        if len(merged):
+            places = np.minimum(np.searchsorted(merged, positions), len(merged) - 1)
+            is_merged = merged[places] == positions
+            rows[is_merged] = self._arranged.merged_rows[places[is_merged]]
+        return rows
+
+    def purchases_of(self, customer_ids: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
+        """Give the purchases and refunds of some customers.
+
+        Parameters
+        ----------
+        customer_ids
+            A few; the whole log is read once for them.
+
+        Returns
+        -------
+        dict[str, list[tuple[int, float]]]
+            For each customer time in milliseconds and amount, a refund's negative, in order of replay.
+        """
+        found: dict[str, list[tuple[int, float]]] = {name: [] for name in customer_ids}
+        wanted = pa.array(list(found), pa.string())
+        money = pa.array([int(Family.PURCHASE), int(Family.REFUND)], pa.uint8())
+        for batch in read_spool(self._arranged.path):
+            is_wanted = pc.and_(
+                pc.is_in(batch.column("customer_id"), value_set=wanted),
+                pc.is_in(batch.column("family"), value_set=money),
+            )
+            chosen = batch.filter(is_wanted)
+            names, times_ms, families, amounts = (
+                chosen.column(name).to_pylist() for name in ("customer_id", "time_ms", "family", "amount")
+            )
+            for name, time_ms, family, amount in zip(names, times_ms, families, amounts, strict=True):
+                found[name].append((time_ms, -amount if family == Family.REFUND else amount))
+        return found
+
+    def _file_and_row(self, position: int) -> tuple[str, int]:
+        return self._event_files[position >> ROW_BITS].name, position % ROWS_MAX
 
     def _id_of(self, position: int) -> str:
-        return f"{self._event_files[position >> ROW_BITS].name}:{position % ROWS_MAX}"
+        file, row = self._file_and_row(position)
+        return f"{file}:{row}"
+
+
+def _no_events(files: tuple[EventFile, ...], reader: LogReader, options: EventLogOptions) -> SettingsError:
+    tally = reader.tally
+    what = str(files[0].path) if len(files) == 1 else f"{len(files)} files"
+    if not tally.rows_read:
+        return SettingsError(f"{what}: no events: there is no data row below the header", code="no_events")
+    reasons = [f"{reason} {count}" for reason, count in (tally.ignored + tally.dead_letters).most_common()]
+    message = f"{what}: no events: none of {tally.rows_read} rows can be used ({', '.join(reasons)})"
+    if tally.unmapped_types:
+        names = ", ".join(repr(name)[:40] for name, _ in tally.unmapped_types.most_common(5))
+        message += f"; types without a rule in the policy: {names}; add them under [events.types]"
+    if reader.first_refusal:
+        message += f"; first refusal: {reader.first_refusal}"
+    if options.dead_letters_path is not None and tally.dead_letters:
+        message += f"; see {options.dead_letters_path}"
+    return SettingsError(message, code="no_events")

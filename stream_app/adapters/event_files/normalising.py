@@ -102,6 +102,7 @@ class Normaliser:
         self.timezone = parse_timezone(options.timezone)
         self._times = TimeReader(self.timezone)
         self._type_codes: dict[str, int] = {}
+        self.has_types = False
 
     def type_code(self, event_type: str) -> int:
         """Give the number of an event type in this log."""
@@ -113,8 +114,8 @@ class Normaliser:
         Parameters
         ----------
         columns
-            Field to an Arrow array of length n; `customer_id` and `occurred_at` are there. Text is trimmed, and null where
-            empty.
+            Field to an Arrow array of length n; `customer_id` and `occurred_at` are there. Text is trimmed, and
+            null where empty.
         decimal
             Decimal mark of numbers in text, or None.
         """
@@ -160,9 +161,7 @@ class Normaliser:
         if self.options.to_ms is not None:
             verdicts.ignore(times_ms >= self.options.to_ms, FileIgnoredReason.AFTER_TO)
 
-    def _rules(
-        self, types: Array | None, row_count: int, verdicts: Verdicts, unmapped: Counter[str]
-    ) -> _RuleColumns:
+    def _rules(self, types: Array | None, row_count: int, verdicts: Verdicts, unmapped: Counter[str]) -> _RuleColumns:
         """Look up the rule of each row's type, once for each different type."""
         default = self.policy.default_event_type
         if types is None:
@@ -190,8 +189,9 @@ class Normaliser:
             needs_amount=np.array(needs, dtype=np.bool_)[codes],
             rules=rules,
             rule_codes=codes,
-            type_codes=np.array([self.type_code(name) if rule else -1 for name, rule in zip(names, rules, strict=True)],
-                                dtype=np.int32)[codes],
+            type_codes=np.array(
+                [self.type_code(name) if rule else -1 for name, rule in zip(names, rules, strict=True)], dtype=np.int32
+            )[codes],
         )
 
     def _read_times(self, array: Array, verdicts: Verdicts) -> NDArray[np.int64]:
@@ -203,8 +203,8 @@ class Normaliser:
         def describe(index: int) -> str:
             ahead_seconds = (int(column.times_ms[index]) - self.options.run_started_ms) / MS_PER_SECOND
             return (
-                f"event time = {_cell(array, index)} is {ahead_seconds:.0f} s ahead of the start of the run, must be at most "
-                f"{self.policy.future_skew_max_ms / MS_PER_SECOND:.0f} s; mend the row"
+                f"event time = {_cell(array, index)} is {ahead_seconds:.0f} s ahead of the start of the run, "
+                f"must be at most {self.policy.future_skew_max_ms / MS_PER_SECOND:.0f} s; mend the row"
             )
 
         verdicts.refuse(column.times_ms > latest_ms, Refusal.TIME_IN_FUTURE, describe)
@@ -213,7 +213,7 @@ class Normaliser:
     def _read_amounts(
         self, columns: Mapping[str, Array], rules: _RuleColumns, decimal: str | None, verdicts: Verdicts
     ) -> NDArray[np.float64]:
-        """Give signed amounts in the reporting currency: fixed values where the policy has them, else what the row says."""
+        """Give signed amounts in the reporting currency: fixed values of the policy, else what the row says."""
         fixed = np.nan_to_num(rules.fixed_values)
         needs = rules.needs_amount & verdicts.is_open
         if not needs.any():
@@ -255,7 +255,9 @@ class Normaliser:
             return 1.0, None
         column = read_texts(currencies)
         verdicts.refuse(
-            needs & column.is_wrong, Refusal.WRONG_TYPE, lambda i: f"currency = {_cell(currencies, i)}, must be text as EUR"
+            needs & column.is_wrong,
+            Refusal.WRONG_TYPE,
+            lambda i: f"currency = {_cell(currencies, i)}, must be text as EUR",
         )
         encoded = pc.dictionary_encode(pc.fill_null(column.texts, ""))
         found = [currency_rate(name, self.policy) for name in encoded.dictionary.to_pylist()]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stream_app.adapters.event_files.text_arrays import Array, to_mask
+from stream_app.adapters.event_files.text_arrays import Array, can_cast, to_mask
 
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 _PLAIN_COMMA = r"^[+-]?(\d+,?\d*|,\d+)$"
@@ -75,6 +75,8 @@ def _read_uniform(texts: Array, decimal: str | None, values: NDArray[np.float64]
         if pc.any(pc.match_substring(texts, ".")).as_py():
             return False
         texts = pc.replace_substring(texts, ",", ".")
+    if not can_cast(texts, pa.float64()):
+        return False
     try:
         values[:] = pc.cast(texts, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:

@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from stream_app.domain.errors import SettingsError
+
 MEMORY_LIMIT_BYTES = 512 << 20
 """Default memory of the sort; more rows than fit are sorted on disk."""
 
@@ -87,6 +89,27 @@ class EventLogOptions:
     dead_letters_path: Path | None = None
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES
     on_progress: Callable[[ReadProgress], None] | None = None
+
+
+def check_options(options: EventLogOptions) -> None:
+    """Hold the options to their bounds.
+
+    Raises
+    ------
+    SettingsError
+        Code `invalid_settings`, with all faults.
+    """
+    faults = []
+    if options.delimiter is not None and (len(options.delimiter.encode()) != 1 or options.delimiter in '"\r\n\0'):
+        faults.append(f"--delimiter = {options.delimiter!r}: must be one character as , ; | or a tab")
+    if options.decimal not in (None, ".", ","):
+        faults.append(f"--decimal = {options.decimal!r}: must be . or ,")
+    if options.order not in ("event", "arrival"):
+        faults.append(f"--order = {options.order!r}: must be event or arrival")
+    if options.memory_limit_bytes <= 0:
+        faults.append(f"memory limit = {options.memory_limit_bytes}: must be a positive number of bytes")
+    if faults:
+        raise SettingsError("; ".join(faults), faults=tuple(faults) if len(faults) > 1 else ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stream_app.adapters.event_files.columns import ColumnChoice, choose_columns, expects_money, require_amount
@@ -17,7 +16,8 @@ from stream_app.adapters.event_files.ids import clean_cells
 from stream_app.adapters.event_files.normalising import Normaliser
 from stream_app.adapters.event_files.records import RAW_BYTES_MAX
 from stream_app.adapters.event_files.rows import ReadChunk, RefusedRow
-from stream_app.adapters.event_files.text_arrays import Array, to_mask
+from stream_app.adapters.event_files.text_arrays import Array
+from stream_app.adapters.event_files.text_chunks import renumbered
 from stream_app.domain.refusals import Refusal
 
 BATCH_ROWS = 1 << 16
@@ -37,6 +37,7 @@ def read_parquet(file: EventFile, normaliser: Normaliser, on_bytes: Callable[[in
         names = list(source.schema_arrow.names)
         choice = choose_columns(str(file.path), names, normaliser.options.mapping)
         _require_amount(file, source, names, choice, normaliser)
+        normaliser.has_types = normaliser.has_types or "type" in choice.indices
         chosen = {field: names[index] for field, index in choice.indices.items()}
         first_row = 1
         row_total = max(source.metadata.num_rows, 1)
@@ -79,10 +80,9 @@ def _chunk(batch: pa.RecordBatch, chosen: dict[str, str], normaliser: Normaliser
     normalised = normaliser.normalise(columns, None)
     for place, fault in normalised.faults.items():
         refused[int(indices[place])] = fault
-    from stream_app.adapters.event_files.text_chunks import renumbered
-
     rows = [
-        RefusedRow(index, code, message, row_as_json(batch, index)) for index, (code, message) in sorted(refused.items())
+        RefusedRow(index, code, message, row_as_json(batch, index))
+        for index, (code, message) in sorted(refused.items())
     ]
     return ReadChunk(
         first_row=first_row,
@@ -95,7 +95,7 @@ def _chunk(batch: pa.RecordBatch, chosen: dict[str, str], normaliser: Normaliser
 
 
 def plain_array(array: Array) -> tuple[Array, Any]:
-    """Give a column without dictionaries, extension types or wide offsets, and which texts are no UTF-8; shape `(n,)`."""
+    """Give a column as a plain type, and which of its texts are no UTF-8, shape `(n,)`."""
     nothing_invalid = np.zeros(len(array), dtype=np.bool_)
     if isinstance(array.type, pa.BaseExtensionType):
         values = [None if value is None else str(value) for value in array.to_pylist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from stream_app.adapters.event_files.columns import check_mapping
 from stream_app.adapters.event_files.dead_letters import DeadLetterFile
 from stream_app.adapters.event_files.delimited import read_delimited
 from stream_app.adapters.event_files.discovery import EventFile, FileFormat
+from stream_app.adapters.event_files.json_lines import read_json_lines
 from stream_app.adapters.event_files.normalising import Normaliser
 from stream_app.adapters.event_files.options import EventLogOptions, ReadProgress, RowTally
 from stream_app.adapters.event_files.parquet import read_parquet
@@ -21,18 +23,36 @@ from stream_app.domain.policy import Policy
 
 
 class LogReader:
-    """Reads the files of a log one after the other."""
+    """Reads the files of a log one after the other.
+
+    Parameters
+    ----------
+    policy
+        What event types mean.
+    options
+        How to read.
+
+    Raises
+    ------
+    SettingsError
+        When mapping or time zone are wrong.
+    """
 
     def __init__(self, policy: Policy, options: EventLogOptions) -> None:
         check_mapping(options.mapping)
         self._options = options
         self._normaliser = Normaliser(policy, options)
-        self._tally = RowTally()
         self._bytes_before = 0
         self._bytes_total = 0
-        self.has_types = False
+        self.tally = RowTally()
+        self.first_refusal = ""
 
-    def read(self, files: tuple[EventFile, ...], spool: Spool, dead_letters: DeadLetterFile) -> RowTally:
+    @property
+    def has_types(self) -> bool:
+        """Whether any file says what its events are."""
+        return self._normaliser.has_types
+
+    def read(self, files: tuple[EventFile, ...], spool: Spool, dead_letters: DeadLetterFile) -> None:
         """Read all files.
 
         Raises
@@ -42,22 +62,36 @@ class LogReader:
         """
         self._bytes_total = sum(file.size_bytes for file in files)
         for file in files:
-            rows_before = self._tally.rows_read
-            try:
-                for chunk in self._chunks(file):
-                    self._take(file, chunk, spool, dead_letters)
-            except (OSError, pa.ArrowException) as error:
-                raise _broken(file, error, self._tally.rows_read - rows_before) from error
+            rows_before = self.tally.rows_read
+            chunks = self._chunks(file)
+            while (chunk := self._next(chunks, file, rows_before)) is not None:
+                self._take(file, chunk, spool, dead_letters)
             self._bytes_before += file.size_bytes
-        return self._tally
+
+    def note_phase(self, phase: Literal["merge", "sort"]) -> None:
+        """Tell that another phase begins."""
+        self._tell(phase, self._bytes_total)
+
+    def _next(self, chunks: Iterator[ReadChunk], file: EventFile, rows_before: int) -> ReadChunk | None:
+        try:
+            return next(chunks, None)
+        except (OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())
+            message = (
+                f"{file.path}: is broken or cut off after {self.tally.rows_read - rows_before} readable rows "
+                f"({reason}); nothing was used of it: fetch the file again, or leave it out"
+            )
+            raise SettingsError(message, code="broken_event_file") from error
 
     def _chunks(self, file: EventFile) -> Iterator[ReadChunk]:
         if file.format is FileFormat.PARQUET:
             return read_parquet(file, self._normaliser, self._note_bytes)
-        return read_delimited(ByteBlocks(file, self._note_bytes), self._normaliser)
+        blocks = ByteBlocks(file, self._note_bytes)
+        read = read_json_lines if file.format is FileFormat.JSON_LINES else read_delimited
+        return read(blocks, self._normaliser)
 
     def _take(self, file: EventFile, chunk: ReadChunk, spool: Spool, dead_letters: DeadLetterFile) -> None:
-        tally = self._tally
+        tally = self.tally
         tally.rows_read += chunk.row_count
         tally.rows_accepted += len(chunk.accepted)
         for reason, count in chunk.ignored.items():
@@ -65,20 +99,17 @@ class LogReader:
         for name, count in chunk.unmapped_types.items():
             tally.count_unmapped(name, count)
         for row in chunk.refused:
-            tally.dead_letters[row.code] += 1
+            tally.dead_letters[row.code.value] += 1
+        if chunk.refused and not self.first_refusal:
+            row = chunk.refused[0]
+            self.first_refusal = f"{file.name} row {chunk.first_row + row.index}: {row.message}"
         dead_letters.write(file.name, chunk.first_row, chunk.refused)
         spool.add(chunk.accepted, (file.ordinal << ROW_BITS) + chunk.first_row + chunk.accepted.indices)
 
     def _note_bytes(self, bytes_of_file: int) -> None:
+        self._tell("read", self._bytes_before + bytes_of_file)
+
+    def _tell(self, phase: Literal["read", "merge", "sort"], bytes_read: int) -> None:
         if self._options.on_progress is not None:
-            done = self._bytes_before + bytes_of_file
-            self._options.on_progress(ReadProgress("read", done, self._bytes_total, self._tally.rows_read))
-
-
-def _broken(file: EventFile, error: Exception, rows_readable: int) -> SettingsError:
-    reason = " ".join(str(error).split())
-    message = (
-        f"{file.path}: is broken or cut off after {rows_readable} readable rows ({reason}); nothing was used of it: "
-        "fetch the file again, or leave it out"
-    )
-    return SettingsError(message, code="broken_event_file")
+            progress = ReadProgress(phase, bytes_read, self._bytes_total, self.tally.rows_read)
+            self._options.on_progress(progress)

@@ -37,7 +37,7 @@ class RecordBlock:
     Parameters
     ----------
     data
-        The bytes.
+        The bytes, without the unfinished rest.
     starts, ends
         Shape `(n,)`, int64: where each record begins, and where it ends without its line end; a bad record keeps its
         place but has no bytes here.
@@ -106,7 +106,7 @@ class RecordSplitter:
 
     @staticmethod
     def _has_stray_return(data: bytes) -> bool:
-        return data.count(b"\r") != data.count(b"\r\n") + data.endswith(b"\r")
+        return b"\r" in data and data.count(b"\r") != data.count(b"\r\n") + data.endswith(b"\r")
 
     def _split_quoted(self, data: bytes, *, is_last: bool, has_quotes: bool) -> RecordBlock:
         characters = np.frombuffer(data, dtype=np.uint8)
@@ -134,7 +134,9 @@ class RecordSplitter:
         is_doubled = closing[:-1] + 1 == opening[1:]
         opens = (opening == 0) | before_opening[characters[opening - 1]]
         opens[1:] |= is_doubled
-        closes = (closing == len(characters) - 1) | after_closing[characters[np.minimum(closing + 1, len(characters) - 1)]]
+        closes = (closing == len(characters) - 1) | after_closing[
+            characters[np.minimum(closing + 1, len(characters) - 1)]
+        ]
         closes[:-1] |= is_doubled
         return bool(opens.all() and closes.all())
 
@@ -152,10 +154,11 @@ class RecordSplitter:
             bad.append(_too_large(len(starts), self._rest[:RAW_BYTES_MAX], f"more than {RECORD_BYTES_MAX}"))
             self._rest = b""
             self._is_skipping = True
-            starts = np.append(starts, len(data))
-            ends = np.append(ends, len(data))
+            starts = np.append(starts, rest_start)
+            ends = np.append(ends, rest_start)
+        finished = data[: int(ends[-1]) + 1] if len(ends) else b""
         ends = _without_returns(data, starts, ends)
-        return RecordBlock(data, starts, ends, bad, has_quotes=has_quotes)
+        return RecordBlock(finished, starts, ends, bad, has_quotes=has_quotes)
 
     @staticmethod
     def _too_long(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[BadRecord]:
@@ -270,4 +273,4 @@ def _without_returns(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.in
         return ends
     characters = np.frombuffer(data, dtype=np.uint8)
     has_return = (ends > starts) & (characters[np.maximum(ends - 1, 0)] == _RETURN)
-    return ends - has_return
+    return np.asarray(ends - has_return, dtype=np.int64)

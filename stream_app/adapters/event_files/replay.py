@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -73,7 +73,10 @@ def read_batches(path: Path, events_max: int, name_of: Callable[[int], str]) -> 
 
 
 def _batch_of(spooled: pa.RecordBatch, name_of: Callable[[int], str]) -> EventBatch:
-    positions = _numbers(spooled.column("position"))
+    def column(name: str) -> Any:
+        return spooled.column(name).to_numpy(zero_copy_only=False)
+
+    positions: NDArray[np.int64] = column("position")
     event_ids = spooled.column("event_id")
     keys = (positions + 1).astype(np.uint64) * _ODD_MULTIPLIER
     if event_ids.null_count < len(event_ids):
@@ -82,13 +85,9 @@ def _batch_of(spooled: pa.RecordBatch, name_of: Callable[[int], str]) -> EventBa
         customer_ids=pack_texts(spooled.column("customer_id")),
         event_ids=EventIds(event_ids, positions, name_of),
         event_keys=keys,
-        times_ms=_numbers(spooled.column("time_ms")),
-        families=_numbers(spooled.column("family")),
-        amounts=_numbers(spooled.column("amount")),
-        satisfactions=_numbers(spooled.column("satisfaction")),
+        times_ms=column("time_ms"),
+        families=column("family"),
+        amounts=column("amount"),
+        satisfactions=column("satisfaction"),
         positions=positions,
     )
-
-
-def _numbers(array: Array) -> NDArray[np.generic]:
-    return np.asarray(array.to_numpy(zero_copy_only=False))

@@ -15,7 +15,7 @@ from stream_app.domain.refusals import Refusal
 
 @dataclass(frozen=True, slots=True)
 class RefusedRow:
-    """A row that becomes a dead letter: its index in the chunk, the reason code, the reason in words, and its first bytes."""
+    """A row that becomes a dead letter: its index in the chunk, why in code and words, and its first bytes."""
 
     index: int
     code: Refusal

@@ -1,57 +1,47 @@
-"""The spool in order of time, sorted out of core, with the line items of an order made one event."""
+"""Spools in order: sorted out of core by DuckDB."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from stream_app.adapters.event_files.spool import EVENT_SCHEMA, SpoolWriter, read_spool
-
 SORTED_BATCH_ROWS = 1 << 16
 SORT_THREADS = 2
-
-
-def sort_spool(source: Path, target: Path, order_by: str, schema: pa.Schema, memory_limit_bytes: int) -> None:
-    """Sort a spool.
-
-    Parameters
-    ----------
-    source, target
-        Spools of the same schema; the target is new. Temporary files go beside it.
-    order_by
-        Columns, as SQL; together they name a row, so that the order is the same on every run.
-    schema
-        Of both.
-    memory_limit_bytes
-        Beyond it, the sort goes on on disk.
-    """
-    writer = SpoolWriter(target, schema)
-    for batch in _sorted_batches(source, order_by, schema, memory_limit_bytes):
-        writer.write(batch)
-    writer.close()
-
-
-def _sorted_batches(
-    source: Path, order_by: str, schema: pa.Schema, memory_limit_bytes: int
-) -> Iterator[pa.RecordBatch]:
-    settings = {
-        "threads": SORT_THREADS,
-        "memory_limit": f"{memory_limit_bytes >> 20}MiB",
-        "temp_directory": str(source.with_suffix(".sort")),
-        "preserve_insertion_order": False,
-    }
-    with duckdb.connect(":memory:", config=settings) as connection:
-        spooled = pa.RecordBatchReader.from_batches(schema, read_spool(source))
-        connection.register("spooled", spooled)
-        result = connection.execute(f"SELECT * FROM spooled ORDER BY {order_by}")
-        for batch in result.to_arrow_reader(SORTED_BATCH_ROWS):
-            yield batch.cast(schema)
-
+_LEAST_MEMORY_BYTES = 64 << 20
 
 EVENT_ORDER = "time_ms, position"
 ARRIVAL_ORDER = "position"
 
-__all__ = ["ARRIVAL_ORDER", "EVENT_ORDER", "EVENT_SCHEMA", "sort_spool"]
+
+def sorted_batches(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, order_by: str, folder: Path, memory_limit_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """Sort batches.
+
+    Parameters
+    ----------
+    batches
+        Of any number of rows in all.
+    schema
+        Of the batches.
+    order_by
+        Columns, as SQL; together they name a row, so that the order is the same on every run.
+    folder
+        Where the sort goes on when the memory is used up.
+    memory_limit_bytes
+        Of the sort.
+    """
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "threads": SORT_THREADS,
+        "memory_limit": f"{max(memory_limit_bytes, _LEAST_MEMORY_BYTES) >> 10}KiB",
+        "temp_directory": str(folder / "sort"),
+        # The sort keys say all of the order; keeping that of the input as well would cost memory.
+        "preserve_insertion_order": False,
+    }
+    with duckdb.connect(":memory:", config=settings) as connection:
+        rows = connection.from_arrow(pa.RecordBatchReader.from_batches(schema, iter(batches)))
+        for batch in rows.order(order_by).to_arrow_reader(SORTED_BATCH_ROWS):
+            yield batch.cast(schema)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,14 @@ class SpoolWriter:
         self._writer.write_batch(batch)
         self.row_count += batch.num_rows
 
+    def write_all(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Append batches and finish the file."""
+        try:
+            for batch in batches:
+                self.write(batch)
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Finish the file."""
         if self._writer is not None:
@@ -80,9 +88,14 @@ class Spool:
     ----------
     folder
         Where the files go.
+
+    Notes
+    -----
+    `is_sorted`, `first_time_ms` and `last_time_ms` speak of single events only.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.events = SpoolWriter(folder / "events.arrows", EVENT_SCHEMA)
         self.lines = SpoolWriter(folder / "lines.arrows", LINE_SCHEMA)
         self.is_sorted = True
@@ -94,7 +107,6 @@ class Spool:
         """Append the rows of a chunk; `positions` has shape `(n,)`."""
         if not len(rows):
             return
-        self._note_times(rows.times_ms)
         self.has_event_ids = self.has_event_ids or rows.event_ids.null_count < len(rows)
         if rows.order_ids is None or rows.order_ids.null_count == len(rows):
             self._add_events(rows, positions, np.ones(len(rows), dtype=np.bool_))
@@ -103,7 +115,7 @@ class Spool:
         is_line = is_money & to_mask(rows.order_ids.is_valid())
         self._add_events(rows, positions, ~is_line)
         if is_line.any():
-            batch = _line_batch(rows, positions)
+            batch = _batch(rows, positions, rows.families, rows.amounts, LINE_SCHEMA)
             self.lines.write(batch if is_line.all() else batch.filter(pa.array(is_line)))
 
     def close(self) -> None:
@@ -114,6 +126,7 @@ class Spool:
     def _add_events(self, rows: AcceptedRows, positions: NDArray[np.int64], chosen: NDArray[np.bool_]) -> None:
         if not chosen.any():
             return
+        self._note_times(rows.times_ms[chosen])
         families, amounts = settle_sign(rows.families, rows.amounts)
         batch = _batch(rows, positions, families, amounts, EVENT_SCHEMA)
         self.events.write(batch if chosen.all() else batch.filter(pa.array(chosen)))
@@ -127,10 +140,6 @@ class Spool:
             self.first_time_ms = min(self.first_time_ms, first)
             self.last_time_ms = max(self.last_time_ms, last)
         self.is_sorted = self.is_sorted and bool((times_ms[1:] >= times_ms[:-1]).all())
-
-
-def _line_batch(rows: AcceptedRows, positions: NDArray[np.int64]) -> pa.RecordBatch:
-    return _batch(rows, positions, rows.families, rows.amounts, LINE_SCHEMA)
 
 
 def _batch(

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+_PROBED_TEXTS = 32
+
 Array = Any
 """A `pyarrow.Array`; pyarrow ships no types."""
 
@@ -47,7 +49,7 @@ def text_bytes(texts: Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
 
 
 def pack_texts(texts: Array) -> NDArray[np.bytes_]:
-    """Put texts into one array of bytes, as `identifiers.pack_ids` does for a list.
+    r"""Put texts into one array of bytes, as `identifiers.pack_ids` does for a list.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def pack_texts(texts: Array) -> NDArray[np.bytes_]:
     Examples
     --------
     >>> pack_texts(pa.array(["b", "ä"])).tolist()
-    [b'b', b'\\xc3\\xa4']
+    [b'b', b'\xc3\xa4']
     """
     offsets, data = text_bytes(texts)
     lengths = np.diff(offsets)
@@ -89,3 +91,12 @@ def to_mask(array: Array) -> NDArray[np.bool_]:
     if array.null_count:
         array = pc.fill_null(array, False)
     return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def can_cast(texts: Array, kind: Any) -> bool:
+    """Tell whether the first texts of an array can be cast to a type."""
+    try:
+        pc.cast(texts.slice(0, _PROBED_TEXTS), kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
