@@ -13,6 +13,7 @@ LAYOUT_VERSION = 1
 RING_SIZE = 8
 """Keys of the last applied events that a row keeps to recognise duplicates (S7)."""
 HALF_LIFE_COUNT = 4
+_ALIGNMENT = 8
 NOT_HELD = -1
 """Held tier, candidate or bucket of a customer who has none yet."""
 
@@ -73,15 +74,10 @@ def row_dtype(axis_count: int, horizon_periods: int) -> np.dtype[np.void]:
         ("ring_position", "u1", ()),
     ]
     packed = np.dtype(fields)
-    itemsize = -(-packed.itemsize // 8) * 8
-    return np.dtype(
-        {
-            "names": list(packed.names or ()),
-            "formats": [np.dtype((kind, shape)) for _, kind, shape in fields],
-            "offsets": [packed.fields[name][1] for name in packed.names or ()] if packed.fields else [],
-            "itemsize": itemsize,
-        }
-    )
+    if packed.itemsize % _ALIGNMENT:
+        # Named padding: numpy leaves bytes that belong to no field undefined when it copies.
+        fields.append(("padding", "u1", (-packed.itemsize % _ALIGNMENT,)))
+    return np.dtype(fields)
 
 
 def column(rows: RowBlock, name: str, place: int | None = None) -> NDArray[np.float64]:
