@@ -54,15 +54,12 @@ def shown(value: object) -> str:
 
     Examples
     --------
-    >>> shown("x" * 100)[-8:]
-    "xxxx'..."
+    >>> shown("x" * 100)[-6:]
+    'xxx...'
     """
-    if isinstance(value, str):
-        text = ascii(value[:SHOWN_CHARACTERS_MAX])
-        return text + "..." if len(value) > SHOWN_CHARACTERS_MAX else text
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 4 * SHOWN_CHARACTERS_MAX:
+    if isinstance(value, int) and value.bit_length() > 4 * SHOWN_CHARACTERS_MAX:
         return f"an integer of {value.bit_length()} bits"
-    text = ascii(value)
+    text = ascii(value[: SHOWN_CHARACTERS_MAX + 1] if isinstance(value, str) else value)
     return text if len(text) <= SHOWN_CHARACTERS_MAX else text[:SHOWN_CHARACTERS_MAX] + "..."
 
 

@@ -96,6 +96,8 @@ def explain_columns(
     list[list[Reason]]
         Length n.
     """
+    if not terms:
+        return [[] for _ in range(len(term_values))]
     values = term_values[:, : len(terms)]
     gains = contributions[:, : len(terms)]
     # Typical values are the same for all customers but for the last bits; without these, words can be kept.

@@ -16,19 +16,23 @@ DEAD_LETTER_RAW_BYTES_MAX = 256 * 1024
 _UTF8_REST_MAX = 3
 
 
-def encode_dead_letter(raw: bytes, *, code: Refusal, message: str, source: Mapping[str, str | int]) -> bytes:
+def encode_dead_letter(
+    raw: bytes, *, code: Refusal, message: str, source: Mapping[str, object], is_cut: bool = False
+) -> bytes:
     """Write a refused record as `dead_letter.v1`.
 
     Parameters
     ----------
     raw
-        The record as it came.
+        The record as it came, or its beginning.
     code
         The reason code.
     message
         The reason in words.
     source
         `topic, partition, offset`, or `file, row`.
+    is_cut
+        True when `raw` is the beginning of a record that nobody has kept whole: its length and hash are not known.
 
     Returns
     -------
@@ -36,16 +40,17 @@ def encode_dead_letter(raw: bytes, *, code: Refusal, message: str, source: Mappi
         JSON in UTF-8 without a line end. What is kept of the record is text where that loses nothing, else base64.
     """
     kept = raw[:DEAD_LETTER_RAW_BYTES_MAX]
-    content = _text_of(kept, is_cut=len(kept) < len(raw))
+    is_truncated = is_cut or len(kept) < len(raw)
+    content = _text_of(kept, is_cut=is_truncated)
     return orjson.dumps(
         {
             "reason": code.value,
             "message": message.encode("utf-8", "replace").decode(),
             "source": source,
             **({"raw_base64": base64.b64encode(kept).decode()} if content is None else {"raw": content}),
-            "raw_length_bytes": len(raw),
-            "raw_sha256": sha256(raw).hexdigest(),
-            "is_truncated": len(kept) < len(raw),
+            "raw_length_bytes": None if is_cut else len(raw),
+            "raw_sha256": None if is_cut else sha256(raw).hexdigest(),
+            "is_truncated": is_truncated,
         }
     )
 

@@ -27,7 +27,7 @@ from stream_app.domain.identifiers import pack_ids
 from stream_app.domain.policy import Policy
 from stream_app.domain.refusals import Refusal
 
-_UNPLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNPLAIN = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class EventDecoder:

@@ -24,7 +24,7 @@ _CAUSE_NAMES = {cause.value: cause.name.lower() for cause in Cause}
 class EventSources(Protocol):
     """Where the events of a batch come from."""
 
-    def of_event(self, index: int) -> Mapping[str, str | int]:
+    def of_event(self, index: int) -> Mapping[str, object]:
         """Give the source of one event: `topic, partition, offset`, or `file, row`; index into the batch."""
 
 

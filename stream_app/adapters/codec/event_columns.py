@@ -21,6 +21,8 @@ from stream_app.domain.policy import Policy
 _DOUBTFUL, _IGNORED, _ACCEPTED = 0, 1, 2
 _UNMAPPED = -1
 _NO_PATH = -1
+_ID_BITS_MAX = 4 * ID_BYTES_MAX
+_OVERLONG_ID = "9" * (ID_BYTES_MAX + 1)
 _MONEY_FAMILIES = (Family.PURCHASE, Family.REFUND)
 
 _Number = TypeVar("_Number", int, float)
@@ -194,12 +196,13 @@ class ColumnReader:
         are_timely = times_ms <= columns.appended_ms[indices] + self._policy.future_skew_max_ms
         families, amounts, are_amounts = self._read_amounts(records, known.codes, shape)
         satisfactions, are_satisfactions = self._read_satisfactions(records, known.codes)
-        columns.put_texts(indices, _Texts(customer_ids, event_ids, known.types, self._order_ids(records, shape)))
+        order_ids, are_orders = self._order_ids(records, shape)
+        columns.put_texts(indices, _Texts(customer_ids, event_ids, known.types, order_ids))
         columns.times_ms[indices] = times_ms
         columns.families[indices] = families
         columns.amounts[indices] = amounts
         columns.satisfactions[indices] = satisfactions
-        is_plain = are_customers & are_ids & are_times & are_timely & are_amounts & are_satisfactions
+        is_plain = are_customers & are_ids & are_times & are_timely & are_orders & are_amounts & are_satisfactions
         columns.accept(indices[is_plain])
 
     def _texts_at(self, records: list[Any], *path: str) -> list[Any]:
@@ -209,15 +212,16 @@ class ColumnReader:
         """Take numbers; NaN where there is none, which JSON cannot say."""
         return np.array([*map(self._getters[path], records)], dtype=np.float64)
 
-    def _order_ids(self, records: list[Any], shape: Shape) -> list[str | None]:
+    def _order_ids(self, records: list[Any], shape: Shape) -> tuple[list[str | None], NDArray[np.bool_]]:
         order_ids: list[Any] = [None] * len(records)
+        is_plain = np.ones(len(records), dtype=np.bool_)
         for path in shape.order_id_paths:
             own = self._texts_at(records, *path)
             if any(order_id is not None for order_id in own):
-                order_ids = [
-                    _text_of(this) if first is None else first for first, this in zip(order_ids, own, strict=True)
-                ]
-        return order_ids
+                texts, is_sound = _checked_ids(own)
+                is_plain &= is_sound | np.array([not text for text in texts], dtype=np.bool_)
+                order_ids = [first or text or None for first, text in zip(order_ids, texts, strict=True)]
+        return order_ids, is_plain
 
     def _read_amounts(
         self, records: list[Any], codes: NDArray[np.int64], shape: Shape
@@ -289,8 +293,10 @@ def _looked_up(values: Mapping[str, _Number], names: list[str], otherwise: _Numb
     return np.array([values.get(name, otherwise) for name in names], dtype=type(otherwise))
 
 
-def _text_of(value: str | int | None) -> str | None:
-    return str(value) if isinstance(value, int) else value or None
+def _text_of(value: str | int | None) -> str:
+    if isinstance(value, int):
+        return str(value) if value.bit_length() < _ID_BITS_MAX else _OVERLONG_ID
+    return value or ""
 
 
 def _checked_ids(values: list[Any]) -> tuple[list[str], NDArray[np.bool_]]:
@@ -298,7 +304,7 @@ def _checked_ids(values: list[Any]) -> tuple[list[str], NDArray[np.bool_]]:
     try:
         joined = "".join(values)
     except TypeError:
-        values = [_text_of(value) or "" for value in values]
+        values = [_text_of(value) for value in values]
         joined = "".join(values)
     lengths = np.fromiter(map(len, values), dtype=np.int64, count=len(values))
     if not joined.isascii():

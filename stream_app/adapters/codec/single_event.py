@@ -33,7 +33,8 @@ SEGMENT_MARKS = ("messageId", "userId", "anonymousId", "event", "timestamp")
 SEGMENT_AMOUNT_PATHS = (("properties", "revenue"), ("properties", "total"))
 """Where a `track` call has its amount when it is not where the policy says."""
 
-_INTEGER_DIGITS_MAX = 1000
+_INTEGER_DIGITS_MAX = 600
+"""Python can be told to refuse integers of more than 640 digits as text; longer ones are infinite as floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,6 @@ def _refuse_constant(literal: str) -> NoReturn:
 
 
 def _integer(digits: str) -> int | float:
-    # Python refuses to read integers of several thousand digits; as a float such a one is infinite.
     return int(digits) if len(digits) <= _INTEGER_DIGITS_MAX else float(digits)
 
 
@@ -237,7 +237,7 @@ def _order_id(document: Mapping[str, Any], shape: Shape) -> str | None:
         field = ".".join(path)
         order_id = _id_text(value_at(document, path), field)
         if order_id is not None:
-            encode_text(order_id, field=field)
+            check_id(order_id, field=field)
             return order_id
     return None
 
