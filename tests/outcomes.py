@@ -9,7 +9,7 @@ import numpy as np
 
 from stream_app.domain.effects import PROSPECT, UNRATED
 from tests.reference import REFERENCE_SCORES, Customer, ReferenceChange, ReferenceEngine, ReferenceEvent, ReferenceScore
-from tests.strategies import Renewal, Stream, Tick
+from tests.strategies import Renewal, Stream, Switch, Tick
 
 RowValues = dict[str, list[float]]
 """Name of a row's field to its values; fields that mean nothing for the customer are left out."""
@@ -74,7 +74,7 @@ def reference_row(customer: Customer) -> RowValues:
 def run_reference(stream: Stream, scores: Mapping[str, ReferenceScore] = REFERENCE_SCORES) -> Outcome:
     """Run a stream through the reference."""
     engine = ReferenceEngine(stream.policy, scores)
-    knowledge = engine.knowledge(1, [])
+    knowledge = engine.first_knowledge()
     outcome = Outcome()
     event_number = 0
     axis_count = len(stream.policy.axes)
@@ -93,7 +93,10 @@ def run_reference(stream: Stream, scores: Mapping[str, ReferenceScore] = REFEREN
             case Tick():
                 outcome.changes += engine.tick(operation.time_ms, knowledge)
             case Renewal():
-                knowledge = engine.knowledge(knowledge.version + 1, [engine.sketch()])
+                knowledge = engine.renewed(knowledge, [engine.sketch()])
+            case Switch():
+                weights = scaled(knowledge.weights, operation.factor)
+                knowledge = engine.switched(knowledge, weights, [engine.dry_sketch(weights, operation.time_ms)])
     outcome.suppressed_counts = engine.suppressed_counts
     outcome.rescored_count = engine.rescored_count
     tiers_max = max(len(axis.tiers) for axis in stream.policy.axes)
@@ -101,6 +104,11 @@ def run_reference(stream: Stream, scores: Mapping[str, ReferenceScore] = REFEREN
     outcome.populations = [[population[state] for state in states] for population in engine.populations()]
     outcome.rows = {customer.customer_id: reference_row(customer) for customer in engine.customers.values()}
     return outcome
+
+
+def scaled(weights: Mapping[str, tuple[float, ...]], factor: float) -> dict[str, tuple[float, ...]]:
+    """Multiply all weights by a factor."""
+    return {name: tuple(weight * factor for weight in own) for name, own in weights.items()}
 
 
 def numbered(change: ReferenceChange, event_number: int) -> ReferenceChange:

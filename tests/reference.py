@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from stream_app.domain.effects import PROSPECT, UNRATED, Cause
 from stream_app.domain.events import MS_PER_MINUTE, MS_PER_SECOND
 from stream_app.domain.policy import Policy
 from tests.reference_customer import AxisState, Customer, KeptTotal, ReferenceEvent, decay
-from tests.reference_lines import Lines, ReferenceKnowledge, candidate_of, position, renew
+from tests.reference_lines import Lines, ReferenceKnowledge, candidate_of, draw_all_lines, position
 
 __all__ = [
     "CYCLE_MINUTES",
@@ -106,12 +106,14 @@ class ReferenceEngine:
         self.scores = [scores[axis.score] for axis in policy.axes]
         self.customers: dict[str, Customer] = {}
         self.last_tick_ms: int | None = None
+        self.scoring_version: int | None = None
         self.duplicate_count = 0
         self.rescored_count = 0
         self.suppressed_counts = [0] * len(policy.axes)
 
     def apply(self, events: Sequence[ReferenceEvent], knowledge: ReferenceKnowledge) -> list[ReferenceChange]:
         """Count events one after the other and tell the changes that they bring."""
+        self.scoring_version = knowledge.scoring_version
         changes: list[ReferenceChange] = []
         for index, event in enumerate(events):
             customer = self.customers.get(event.customer_id)
@@ -128,23 +130,25 @@ class ReferenceEngine:
         return changes
 
     def tick(self, time_ms: int, knowledge: ReferenceKnowledge) -> list[ReferenceChange]:
-        """Let time pass: snapshot and re-score the customers whose turn has come."""
-        if self.last_tick_ms is None:
-            self.last_tick_ms = time_ms
+        """Let time pass: re-score the customers whose turn has come, or all of them under another scoring."""
+        if self.last_tick_ms is not None and time_ms <= self.last_tick_ms:
             return []
-        if time_ms <= self.last_tick_ms:
-            return []
-        after, up_to = self.last_tick_ms // MS_PER_MINUTE, time_ms // MS_PER_MINUTE
+        is_switch = self.scoring_version not in (None, knowledge.scoring_version)
+        self.scoring_version = knowledge.scoring_version
+        up_to = time_ms // MS_PER_MINUTE
+        # The first tick sweeps nobody.
+        after = up_to if self.last_tick_ms is None else self.last_tick_ms // MS_PER_MINUTE
         self.last_tick_ms = time_ms
         changes: list[ReferenceChange] = []
         for customer in sorted(self.customers.values(), key=lambda customer: customer.customer_id.encode()):
-            if not has_turn_between(customer.turn, self.policy.sweep_period_minutes, after, up_to):
+            is_swept = has_turn_between(customer.turn, self.policy.sweep_period_minutes, after, up_to)
+            if not (is_swept or is_switch):
                 continue
             if has_turn_between(customer.turn, CYCLE_MINUTES, after, up_to):
                 customer.kept_totals.append(KeptTotal(time_ms // MS_PER_SECOND, customer.gross_spend, customer.baskets))
             # A clock may be ahead of the tick; a span of decay is never negative.
             as_of_ms = max(time_ms, customer.clock_ms)
-            changes += self._rescore(customer, as_of_ms, knowledge, Cause.TIME, -1)
+            changes += self._rescore(customer, as_of_ms, knowledge, Cause.CUT_POINT if is_switch else Cause.TIME, -1)
         return changes
 
     def sketch(self) -> list[Counter[int]]:
@@ -157,13 +161,36 @@ class ReferenceEngine:
             )
         ]
 
-    def knowledge(self, version: int, sketches: Sequence[Sequence[Counter[int]]]) -> ReferenceKnowledge:
-        """Make the knowledge that follows from the sketches of all shards; from none, the first version."""
-        axes = {
-            axis.name: (score.bucket_width, score.weights)
-            for axis, score in zip(self.policy.axes, self.scores, strict=True)
-        }
-        return renew(version, self.policy, axes, sketches)
+    def dry_sketch(self, weights: Mapping[str, tuple[float, ...]], time_ms: int) -> list[Counter[int]]:
+        """Count the rated customers by the bucket that they would be in under other weights, as of a time."""
+        histograms: list[Counter[int]] = [Counter() for _ in self.policy.axes]
+        for customer in self.customers.values():
+            if self._is_rated(customer):
+                as_of_ms = max(time_ms, customer.clock_ms)
+                for number, scoring in enumerate(self.scores):
+                    score = sum(self._terms(customer, number, as_of_ms, weights))
+                    histograms[number][scoring.bucket_of(score)] += 1
+        return histograms
+
+    def first_knowledge(self) -> ReferenceKnowledge:
+        """Give the first version, before anybody is known."""
+        weights = {axis.name: score.weights for axis, score in zip(self.policy.axes, self.scores, strict=True)}
+        return ReferenceKnowledge(version=1, scoring_version=1, weights=weights, lines=self._draw([]))
+
+    def renewed(self, knowledge: ReferenceKnowledge, sketches: Sequence[Sequence[Counter[int]]]) -> ReferenceKnowledge:
+        """Give the next version: lines from the merged sketches of all shards."""
+        return replace(knowledge, version=knowledge.version + 1, lines=self._draw(sketches))
+
+    def switched(
+        self,
+        knowledge: ReferenceKnowledge,
+        weights: Mapping[str, tuple[float, ...]],
+        dry_sketches: Sequence[Sequence[Counter[int]]],
+    ) -> ReferenceKnowledge:
+        """Give the next version with another scoring and the lines that belong to it."""
+        return replace(
+            self.renewed(knowledge, dry_sketches), scoring_version=knowledge.scoring_version + 1, weights=weights
+        )
 
     def segment_of(self, customer: Customer) -> tuple[int, ...]:
         """Give every axis's held tier, or `UNRATED` or `PROSPECT`."""
@@ -190,6 +217,16 @@ class ReferenceEngine:
     def _is_rated(self, customer: Customer) -> bool:
         return customer.purchase_count > 0 or self.policy.rates_everyone
 
+    def _draw(self, sketches: Sequence[Sequence[Counter[int]]]) -> dict[str, Lines | None]:
+        return draw_all_lines(self.policy, [score.bucket_width for score in self.scores], sketches)
+
+    def _terms(
+        self, customer: Customer, number: int, as_of_ms: int, weights: Mapping[str, tuple[float, ...]]
+    ) -> tuple[float, ...]:
+        own = weights[self.policy.axes[number].name]
+        terms = self.scores[number].terms
+        return tuple(weight * term(customer, as_of_ms, self.policy) for weight, term in zip(own, terms, strict=True))
+
     def _rescore(
         self, customer: Customer, as_of_ms: int, knowledge: ReferenceKnowledge, cause: Cause, event_index: int
     ) -> list[ReferenceChange]:
@@ -199,10 +236,7 @@ class ReferenceEngine:
         told = []
         for number, scoring in enumerate(self.scores):
             axis, name = customer.axes[number], self.policy.axes[number].name
-            terms = tuple(
-                weight * term(customer, as_of_ms, self.policy)
-                for weight, term in zip(knowledge.weights[name], scoring.terms, strict=True)
-            )
+            terms = self._terms(customer, number, as_of_ms, knowledge.weights)
             score, before = sum(terms), axis.held
             crossing = self._settle(number, axis, knowledge.lines[name], score, as_of_ms, cause)
             axis.score, axis.bucket = score, scoring.bucket_of(score)

@@ -24,6 +24,7 @@ class ReferenceKnowledge:
     """What the reference knows of the population: weights of the terms, and lines or None, by name of the axis."""
 
     version: int
+    scoring_version: int
     weights: Mapping[str, tuple[float, ...]]
     lines: Mapping[str, Lines | None]
 
@@ -74,31 +75,24 @@ def lines_of(axis: AxisPolicy, rated_customers_min: int, histogram: Mapping[int,
     )
 
 
-def renew(
-    version: int,
-    policy: Policy,
-    axes: Mapping[str, tuple[float, tuple[float, ...]]],
-    sketches: Sequence[Sequence[Counter[int]]],
-) -> ReferenceKnowledge:
-    """Make a version of knowledge.
+def draw_all_lines(
+    policy: Policy, widths: Sequence[float], sketches: Sequence[Sequence[Counter[int]]]
+) -> dict[str, Lines | None]:
+    """Draw the lines of all axes.
 
     Parameters
     ----------
-    version
-        Counts up from 1.
     policy
         What people decided.
-    axes
-        Name of an axis to the bucket width and the weights of its score.
+    widths
+        Bucket width of each axis's score.
     sketches
-        For each shard, one histogram of stored buckets for each axis; no shard at all for the first version.
+        For each shard, one histogram of buckets for each axis; no shard at all for the first version.
     """
     lines = {}
     for number, axis in enumerate(policy.axes):
         merged: Counter[int] = Counter()
         for sketch in sketches:
             merged.update(sketch[number])
-        lines[axis.name] = lines_of(axis, policy.rated_customers_min, merged, axes[axis.name][0])
-    return ReferenceKnowledge(
-        version=version, weights={name: weights for name, (_, weights) in axes.items()}, lines=lines
-    )
+        lines[axis.name] = lines_of(axis, policy.rated_customers_min, merged, widths[number])
+    return lines

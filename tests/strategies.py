@@ -33,7 +33,15 @@ class Renewal:
     time_ms: int
 
 
-Operation = ReferenceEvent | Tick | Renewal
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """All weights of the scoring are multiplied by a factor; the tick that must follow brings it into force."""
+
+    time_ms: int
+    factor: float
+
+
+Operation = ReferenceEvent | Tick | Renewal | Switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +114,12 @@ _TICK_STEPS = st.tuples(
     st.sampled_from((0, 0, 0, 1, MINUTE_MS, DAY_MS)),
 )
 _RENEWAL_STEPS = st.tuples(st.just("renewal"))
+_SWITCH_STEPS = st.tuples(st.just("switch"), st.sampled_from((1.0, 0.3, 2.0)))
 
 
 def _operations(start_ms: int, customer_ids: Sequence[str], steps: Sequence[tuple[object, ...]]) -> Iterator[Operation]:
     """Walk through time; an event may repeat the id of its customer's event so many before."""
-    now_ms = start_ms
+    now_ms, last_tick_ms = start_ms, 0
     ids_used: dict[str, list[str]] = {customer_id: [] for customer_id in customer_ids}
     for number, step in enumerate(steps):
         match step:
@@ -130,6 +139,11 @@ def _operations(start_ms: int, customer_ids: Sequence[str], steps: Sequence[tupl
             case ("tick", int(gap), int(behind)):
                 now_ms += gap
                 yield Tick(max(0, now_ms - behind))
+                last_tick_ms = max(last_tick_ms, now_ms - behind)
+            case ("switch", float(factor)):
+                yield Switch(now_ms, factor)
+                now_ms = last_tick_ms = max(now_ms, last_tick_ms + 1)
+                yield Tick(now_ms)
             case _:
                 yield Renewal(now_ms)
 
@@ -170,10 +184,12 @@ def policies(draw: st.DrawFn, other_scores: Sequence[str] = ()) -> Policy:
 
 
 @st.composite
-def streams(draw: st.DrawFn, other_scores: Sequence[str] = (), steps_max: int = 50) -> Stream:
+def streams(draw: st.DrawFn, other_scores: Sequence[str] = (), steps_max: int = 60) -> Stream:
     """Draw a stream of events, ticks and renewals under a policy."""
-    step = st.one_of(_event_steps(), _event_steps(), _event_steps(), _TICK_STEPS, _RENEWAL_STEPS)
-    steps = draw(st.lists(step, min_size=1, max_size=steps_max))
+    rare = st.one_of(_RENEWAL_STEPS, _RENEWAL_STEPS, _RENEWAL_STEPS, _SWITCH_STEPS)
+    step = st.one_of(_event_steps(), _event_steps(), _event_steps(), _TICK_STEPS, rare)
+    # Lists are short on average unless they must be long; the first branch is where failures shrink to.
+    steps = draw(st.one_of(*(st.lists(step, min_size=least, max_size=steps_max) for least in (1, 20, 40))))
     customer_ids = CUSTOMER_IDS[: draw(st.integers(2, len(CUSTOMER_IDS)))]
     operations = _operations(draw(st.sampled_from(_STARTS_MS)), customer_ids, steps)
     return Stream(draw(policies(other_scores)), tuple(operations))

@@ -1,38 +1,74 @@
-"""Streams through the engine: under a cut into batches, and over several shards."""
+"""Streams through the engine: under a cut into batches, over several shards, and with restarts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
 import numpy as np
 
 from stream_app.domain.effects import Cause, Changes, Effects
-from stream_app.domain.knowledge import Knowledge
+from stream_app.domain.knowledge import Knowledge, Scoring
 from stream_app.domain.rows import NOT_HELD
 from stream_app.domain.scores import SCORES, ScoreFactory
 from stream_app.engine import Engine
 from stream_app.learning.learner import Learner
 from tests.factories import make_batch
-from tests.outcomes import Outcome, RowValues
+from tests.outcomes import Outcome, RowValues, scaled
 from tests.reference import ReferenceChange, ReferenceEvent
-from tests.strategies import Renewal, Stream, Tick
+from tests.strategies import Operation, Renewal, Stream, Switch, Tick
 
 ONE_BY_ONE = (1,)
 ALL_AT_ONCE = (10**9,)
 
-_MEANINGLESS_ALONE = ("event_keys", "ring_position")
+_IN_NO_REFERENCE = ("event_keys", "ring_position")
+
+
+@dataclass(frozen=True, slots=True)
+class ToldChange:
+    """A change as the reference knows it, the knowledge it was made by, and what only the engine tells."""
+
+    change: ReferenceChange
+    knowledge_version: int
+    percentile: float | None
+    contributions: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """How a stream is driven through the engine.
+
+    Parameters
+    ----------
+    batch_sizes
+        How many events make a batch, round and round; any other operation ends a batch early.
+    shard_of
+        Shard of a customer, below `shard_count`.
+    restarts
+        Every batch and every tick finds an engine that was just restored from what the one before has stored.
+    """
+
+    batch_sizes: Sequence[int] = ALL_AT_ONCE
+    shard_of: Callable[[str], int] = lambda customer_id: 0
+    shard_count: int = 1
+    restarts: bool = False
+
+
+_AT_ONCE = Driving()
 
 
 @dataclass(slots=True)
 class EngineRun:
-    """Engines of all shards after a stream, and what it brought about."""
+    """A stream in the middle of its run, or at its end."""
 
     engines: list[Engine]
-    outcome: Outcome
-    changes: list[Changes] = field(default_factory=list)
+    learner: Learner
+    driving: Driving
+    scores: Mapping[str, ScoreFactory]
+    told: list[ToldChange] = field(default_factory=list)
     knowledge: list[Knowledge] = field(default_factory=list)
+    outcome: Outcome = field(default_factory=Outcome)
 
     def rows_by_id(self) -> dict[bytes, bytes]:
         """Give each customer's row as bytes."""
@@ -42,114 +78,146 @@ class EngineRun:
             for number, customer_id in enumerate(engine.table.ids.tolist())
         }
 
+    def histograms(self) -> list[list[int]]:
+        """Give the occupied buckets of each axis over all shards, as pairs of bucket and count, flattened."""
+        axes_of_shards = zip(*(engine.sketch().axes for engine in self.engines), strict=True)
+        merged = [np.sum([axis.histogram for axis in axes], axis=0) for axes in axes_of_shards]
+        return [np.stack([np.flatnonzero(own), own[own != 0]], axis=1).ravel().tolist() for own in merged]
 
-def run_engine(
-    stream: Stream,
-    batch_sizes: Sequence[int] = ALL_AT_ONCE,
-    scores: Mapping[str, ScoreFactory] = SCORES,
-    *,
-    shard_of: Callable[[str], int] = lambda customer_id: 0,
-    shard_count: int = 1,
-) -> EngineRun:
-    """Run a stream through the engine.
 
-    Parameters
-    ----------
-    stream
-        The policy and the operations.
-    batch_sizes
-        How many events make a batch, round and round; ticks and renewals end a batch early.
-    scores
-        Score functions that the policy's axes can name.
-    shard_of
-        Shard of a customer, below `shard_count`.
-    """
-    engines = [Engine(stream.policy, scores) for _ in range(shard_count)]
+def run_engine(stream: Stream, driving: Driving = _AT_ONCE, scores: Mapping[str, ScoreFactory] = SCORES) -> EngineRun:
+    """Run a stream through the engine, all events between two other operations at once if nothing else is said."""
     learner = Learner(stream.policy, scores)
-    run = EngineRun(engines, Outcome(suppressed_counts=[0] * len(stream.policy.axes)), knowledge=[learner.knowledge])
-    sizes = cycle(batch_sizes)
-    size, waiting, first_number = next(sizes), list[ReferenceEvent](), 0
-    for operation in stream.operations:
-        if isinstance(operation, ReferenceEvent):
-            waiting.append(operation)
-        if waiting and (len(waiting) == size or not isinstance(operation, ReferenceEvent)):
-            _apply(run, waiting, first_number, learner.knowledge, shard_of)
-            size, waiting, first_number = next(sizes), [], first_number + len(waiting)
-        if isinstance(operation, Tick):
-            effects = [engine.tick(operation.time_ms, learner.knowledge) for engine in engines]
-            told = [change for each in effects for change in as_reference_changes(each.changes, [])]
-            # A shard tells its own in this order already; with one shard that is not put right here.
-            run.outcome.changes += told if shard_count == 1 else sorted(told, key=lambda c: c.customer_id.encode())
-            _add_effects(run, effects)
-        elif isinstance(operation, Renewal):
-            run.knowledge.append(learner.renew(operation.time_ms, [engine.sketch() for engine in engines]))
-    if waiting:
-        _apply(run, waiting, first_number, learner.knowledge, shard_of)
-    _describe_end(run)
-    return run
-
-
-def _apply(
-    run: EngineRun,
-    events: Sequence[ReferenceEvent],
-    first_number: int,
-    knowledge: Knowledge,
-    shard_of: Callable[[str], int],
-) -> None:
-    told: list[ReferenceChange] = []
-    tiers_before: dict[int, tuple[int, ...]] = {}
-    all_effects = []
-    for shard, engine in enumerate(run.engines):
-        numbers = [place for place, event in enumerate(events) if shard_of(event.customer_id) == shard]
-        effects = engine.apply(make_batch([events[place] for place in numbers], first_number), knowledge)
-        numbers = [first_number + place for place in numbers]
-        told += as_reference_changes(effects.changes, numbers)
-        run.outcome.duplicates += [numbers[place] for place in np.flatnonzero(effects.is_duplicate)]
-        tiers_before |= dict(zip(numbers, map(tuple, effects.tiers_before.tolist()), strict=True))
-        all_effects.append(effects)
-    # Python's sort is stable: the changes of one event stay in the order in which they were told.
-    run.outcome.changes += told if len(run.engines) == 1 else sorted(told, key=lambda change: change.event_index)
-    run.outcome.duplicates.sort()
-    run.outcome.tiers_before += [tiers_before[number] for number in sorted(tiers_before)]
-    _add_effects(run, all_effects)
-
-
-def _add_effects(run: EngineRun, effects: Iterable[Effects]) -> None:
-    for each in effects:
-        run.changes.append(each.changes)
-        run.outcome.rescored_count += each.rescored_count
-        for axis, count in enumerate(each.suppressed_counts.tolist()):
-            run.outcome.suppressed_counts[axis] += count
-
-
-def _describe_end(run: EngineRun) -> None:
-    total = np.sum([engine.populations() for engine in run.engines], axis=0)
-    run.outcome.populations = total.tolist()
+    engines = [Engine(stream.policy, scores) for _ in range(driving.shard_count)]
+    run = EngineRun(engines, learner, driving, scores, knowledge=[learner.knowledge])
+    run.outcome.suppressed_counts = [0] * len(stream.policy.axes)
+    first_number = 0
+    for step in _steps(stream.operations, driving.batch_sizes):
+        if driving.restarts:
+            run.engines = [_restored(engine, scores) for engine in run.engines]
+        match step:
+            case list():
+                _apply(run, step, first_number)
+                first_number += len(step)
+            case Tick():
+                _tick(run, step.time_ms)
+            case Renewal():
+                run.knowledge.append(_renew(run, step.time_ms))
+            case Switch():
+                run.knowledge.append(_switch(run, step))
+    run.outcome.changes = [told.change for told in run.told]
+    run.outcome.populations = np.sum([engine.populations() for engine in run.engines], axis=0).tolist()
     for engine in run.engines:
         for customer_id, row in zip(engine.table.ids.tolist(), engine.table.rows, strict=True):
             run.outcome.rows[customer_id.decode()] = _row_values(row)
+    return run
 
 
-def as_reference_changes(changes: Changes, event_numbers: Sequence[int]) -> list[ReferenceChange]:
+def _steps(
+    operations: Sequence[Operation], batch_sizes: Sequence[int]
+) -> Iterator[list[ReferenceEvent] | Tick | Renewal | Switch]:
+    sizes = cycle(batch_sizes)
+    size, waiting = next(sizes), list[ReferenceEvent]()
+    for operation in operations:
+        if isinstance(operation, ReferenceEvent):
+            waiting.append(operation)
+            if len(waiting) < size:
+                continue
+        if waiting:
+            yield waiting
+            size, waiting = next(sizes), []
+        if not isinstance(operation, ReferenceEvent):
+            yield operation
+    if waiting:
+        yield waiting
+
+
+def _apply(run: EngineRun, events: Sequence[ReferenceEvent], first_number: int) -> None:
+    told: list[ToldChange] = []
+    tiers_before: dict[int, tuple[int, ...]] = {}
+    for shard, engine in enumerate(run.engines):
+        places = [place for place, event in enumerate(events) if run.driving.shard_of(event.customer_id) == shard]
+        numbers = [first_number + place for place in places]
+        effects = engine.apply(make_batch([events[place] for place in places]), run.learner.knowledge)
+        told += _told(effects.changes, numbers, run.learner.knowledge.version)
+        run.outcome.duplicates += [numbers[place] for place in np.flatnonzero(effects.is_duplicate)]
+        tiers_before |= dict(zip(numbers, map(tuple, effects.tiers_before.tolist()), strict=True))
+        _count(run.outcome, effects)
+    if len(run.engines) > 1:
+        # The sort is stable: the changes of one event stay in the order in which they were told.
+        told.sort(key=lambda one: one.change.event_index)
+        run.outcome.duplicates.sort()
+    run.told += told
+    run.outcome.tiers_before += [tiers_before[number] for number in sorted(tiers_before)]
+
+
+def _tick(run: EngineRun, time_ms: int) -> None:
+    told: list[ToldChange] = []
+    for engine in run.engines:
+        effects = engine.tick(time_ms, run.learner.knowledge)
+        told += _told(effects.changes, [], run.learner.knowledge.version)
+        _count(run.outcome, effects)
+    if len(run.engines) > 1:
+        told.sort(key=lambda one: one.change.customer_id.encode())
+    run.told += told
+
+
+def _renew(run: EngineRun, time_ms: int) -> Knowledge:
+    sketches = [engine.sketch() for engine in run.engines]
+    if not run.learner.wants_full_sketch(sketches):
+        return run.learner.renew(time_ms, sketches)
+    scoring = run.learner.knowledge.scoring
+    return run.learner.renew(time_ms, sketches, [engine.full_sketch(scoring, time_ms) for engine in run.engines])
+
+
+def _switch(run: EngineRun, switch: Switch) -> Knowledge:
+    known = run.learner.knowledge.scoring
+    scoring = Scoring(known.version + 1, scaled(known.weights, switch.factor))
+    dry_runs = [engine.full_sketch(scoring, switch.time_ms) for engine in run.engines]
+    return run.learner.switch(switch.time_ms, scoring, dry_runs)
+
+
+def _restored(engine: Engine, scores: Mapping[str, ScoreFactory]) -> Engine:
+    other = Engine(engine.policy, scores)
+    other.restore(engine.table.ids.copy(), engine.table.rows.copy(), engine.clock, engine.sketch())
+    return other
+
+
+def _count(outcome: Outcome, effects: Effects) -> None:
+    outcome.rescored_count += effects.rescored_count
+    for axis, count in enumerate(effects.suppressed_counts.tolist()):
+        outcome.suppressed_counts[axis] += count
+
+
+def _told(changes: Changes, event_numbers: Sequence[int], knowledge_version: int) -> list[ToldChange]:
     """Give changes one by one; indices into the batch become numbers of the whole stream."""
     return [
-        ReferenceChange(
-            event_index=event_numbers[index] if index >= 0 else -1,
-            customer_id=changes.customer_ids[place].decode(),
-            sequence=int(changes.sequences[place]),
-            axis=int(changes.axes[place]),
-            from_tier=int(changes.from_tiers[place]),
-            to_tier=int(changes.to_tiers[place]),
-            segment=tuple(changes.segments[place].tolist()),
-            score=float(changes.scores[place]),
-            cut_point=None if np.isnan(changes.cut_points[place]) else float(changes.cut_points[place]),
-            cause=Cause(changes.causes[place]),
-            is_triggered=bool(changes.is_triggered[place]),
-            term_values=tuple(changes.term_values[place].tolist()),
-            effective_at_ms=int(changes.effective_at_ms[place]),
+        ToldChange(
+            change=ReferenceChange(
+                event_index=event_numbers[index] if index >= 0 else -1,
+                customer_id=changes.customer_ids[place].decode(),
+                sequence=int(changes.sequences[place]),
+                axis=int(changes.axes[place]),
+                from_tier=int(changes.from_tiers[place]),
+                to_tier=int(changes.to_tiers[place]),
+                segment=tuple(changes.segments[place].tolist()),
+                score=float(changes.scores[place]),
+                cut_point=_number_or_none(changes.cut_points[place]),
+                cause=Cause(changes.causes[place]),
+                is_triggered=bool(changes.is_triggered[place]),
+                term_values=tuple(changes.term_values[place].tolist()),
+                effective_at_ms=int(changes.effective_at_ms[place]),
+            ),
+            knowledge_version=knowledge_version,
+            percentile=_number_or_none(changes.percentiles[place]),
+            contributions=tuple(changes.contributions[place].tolist()),
         )
         for place, index in enumerate(changes.event_indices.tolist())
     ]
+
+
+def _number_or_none(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _row_values(row: np.void) -> RowValues:
@@ -157,7 +225,7 @@ def _row_values(row: np.void) -> RowValues:
     values = {
         name: np.atleast_1d(row[name]).astype(np.float64).tolist()
         for name in row.dtype.names or ()
-        if name not in _MEANINGLESS_ALONE
+        if name not in _IN_NO_REFERENCE
     }
     is_pending = [candidate != NOT_HELD for candidate in values["candidate"]]
     is_scored = [bucket != NOT_HELD for bucket in values["bucket"]]
