@@ -1,0 +1,1 @@
+"""Speed and memory of the product, measured: `python -m benchmarks` prints one table."""

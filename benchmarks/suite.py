@@ -1,0 +1,78 @@
+"""All benchmarks by name, and how one is run in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+
+from benchmarks import backtest, engine_events, engine_sweep, memory, simulated_log
+from benchmarks.measurement import Measurement
+from benchmarks.scale import FULL, QUICK, Scale
+
+Benchmark = Callable[[Scale], list[Measurement]]
+
+BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
+    {
+        "engine_events": engine_events.run,
+        "engine_sweep": engine_sweep.run,
+        "memory": memory.run,
+        "memory_many": memory.run_many,
+        "simulate": simulated_log.run,
+        "backtest_year": backtest.run_year,
+        "backtest_cdnow": backtest.run_cdnow,
+        "help": backtest.run_help,
+    }
+)
+"""Name to benchmark, in the order of the table."""
+
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_IO_THREADS")}
+
+
+def run_isolated(name: str, *, is_quick: bool) -> list[Measurement]:
+    """Run a benchmark in a new process on one core, so that nothing of another one is in its memory.
+
+    Parameters
+    ----------
+    name
+        One of `BENCHMARKS`.
+    is_quick
+        Tiny sizes.
+
+    Returns
+    -------
+    list[Measurement]
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        When the benchmark fails; what it printed is on standard error.
+    """
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "benchmarks.suite", name, "quick" if is_quick else "full"]
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | ONE_THREAD | {"PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    return [Measurement(**fields) for fields in json.loads(done.stdout)]
+
+
+def _stay_on_one_core() -> None:
+    """Bind this process and those it starts to one core, where the system can do that."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def main(name: str, size: str) -> None:
+    """Run one benchmark here and write its measurements to standard output as JSON."""
+    _stay_on_one_core()
+    scale = QUICK if size == "quick" else FULL
+    json.dump([asdict(row) for row in BENCHMARKS[name](scale)], sys.stdout)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
