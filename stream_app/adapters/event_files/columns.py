@@ -201,7 +201,8 @@ def _candidates(field: str, columns: Sequence[str], taken: set[int]) -> list[int
 
 
 def _plain(column: str) -> str:
-    return _PUNCTUATION.sub("", column.lower())
+    # Tracking tools put an event's own fields into an object of this name.
+    return _PUNCTUATION.sub("", column.strip().lower().removeprefix("properties."))
 
 
 def _columns_error(file_name: str, columns: Sequence[str], faults: list[str]) -> SettingsError:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-import orjson
-
+from stream_app.adapters.codec.dead_letters import encode_dead_letter
 from stream_app.adapters.event_files.rows import RefusedRow
 from stream_app.domain.errors import SettingsError
 
@@ -43,7 +41,12 @@ class DeadLetterFile:
     def write(self, file_name: str, first_row: int, rows: Iterable[RefusedRow]) -> None:
         """Append the refused rows of a chunk."""
         if self._stream is not None:
-            self._stream.writelines(_letter(file_name, first_row + row.index, row) for row in rows)
+            for row in rows:
+                source = {"file": file_name, "row": first_row + row.index}
+                letter = encode_dead_letter(
+                    row.raw, code=row.code, message=row.message, source=source, is_cut=row.is_cut
+                )
+                self._stream.write(letter + b"\n")
 
     def finish(self) -> None:
         """Put the file in its place."""
@@ -58,13 +61,3 @@ class DeadLetterFile:
             self._stream.close()
             self._partial_path.unlink(missing_ok=True)
             self._stream = None
-
-
-def _letter(file_name: str, row_number: int, row: RefusedRow) -> bytes:
-    letter: dict[str, object] = {"reason": row.code.value, "message": row.message}
-    try:
-        letter["raw"] = row.raw.decode()
-    except UnicodeDecodeError:
-        letter["raw_base64"] = base64.b64encode(row.raw).decode()
-    letter["source"] = {"file": file_name, "row": row_number}
-    return orjson.dumps(letter, option=orjson.OPT_APPEND_NEWLINE)

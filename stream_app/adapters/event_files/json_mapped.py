@@ -45,7 +45,7 @@ class MappedJsonReader:
         self._name = name
         self._normaliser = normaliser
         options, policy = normaliser.options, normaliser.policy
-        columns = list(dict.fromkeys(path for document in sample for path in _paths(document)))
+        columns = _columns(sample)
         # A rare field may not occur among the first objects: whether it exists shows at the end of the file.
         self._unseen = {
             field: path
@@ -114,7 +114,7 @@ class MappedJsonReader:
             document = parse_object(line)
         row: dict[str, Any] = {}
         for field, path in self._paths.items():
-            value = value_at(document, path)
+            value: Any = value_at(document, path)
             if value is not None and type(value) not in (str, int, float):
                 wanted = "text or a number"
                 message = f"{path} = {shown(value)}, must be {wanted}; mend the row"
@@ -150,18 +150,18 @@ def _array(field: str, values: list[Any]) -> Array:
     )
 
 
-def _as_float(value: float) -> float:
+def _as_float(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
         return float("inf")
 
 
-def _number_text(value: float) -> str:
+def _number_text(value: Any) -> str:
     return repr(_as_float(value)) if isinstance(value, float) or abs(value) >= 10**_INTEGER_DIGITS_MAX else str(value)
 
 
-def _time_text(value: float) -> str:
+def _time_text(value: Any) -> str:
     """Write an epoch time so that it is read as one again."""
     text = repr(value) if isinstance(value, float) else str(value)[: 2 * _INTEGER_DIGITS_MAX]
     if len(text.lstrip("-").partition(".")[0]) == len("20240131") and isinstance(value, int):
@@ -177,10 +177,17 @@ def _names(path: str, columns: list[str]) -> bool:
     return any(column == path or column.strip().lower() == wanted for column in columns)
 
 
+def _columns(sample: list[dict[str, Any]]) -> list[str]:
+    """Give the paths of values; one that is an object in some lines and null in others is none."""
+    paths = dict.fromkeys(path for document in sample for path in _paths(document))
+    objects = {path[:dot] for path in paths for dot in range(len(path)) if path[dot] == "."}
+    return [path for path in paths if path not in objects]
+
+
 def _paths(document: dict[str, Any], prefix: str = "", depth: int = 1) -> Iterator[str]:
     for key, value in document.items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and value and depth < NESTING_MAX:
+        if isinstance(value, dict) and depth < NESTING_MAX:
             yield from _paths(value, f"{path}.", depth + 1)
         else:
             yield path

@@ -14,7 +14,6 @@ from stream_app.adapters.event_files.columns import ColumnChoice, choose_columns
 from stream_app.adapters.event_files.discovery import EventFile
 from stream_app.adapters.event_files.ids import clean_cells
 from stream_app.adapters.event_files.normalising import Normaliser
-from stream_app.adapters.event_files.records import RAW_BYTES_MAX
 from stream_app.adapters.event_files.rows import ReadChunk, RefusedRow
 from stream_app.adapters.event_files.text_arrays import Array
 from stream_app.adapters.event_files.text_chunks import renumbered
@@ -132,7 +131,7 @@ def _validated(array: Array) -> tuple[Array, Any]:
 def row_as_json(batch: pa.RecordBatch, index: int) -> bytes:
     """Write the columns of a row that are read as one JSON object."""
     row = {name: column[index].as_py() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-    return orjson.dumps(row, default=_as_text, option=orjson.OPT_NON_STR_KEYS)[:RAW_BYTES_MAX]
+    return orjson.dumps(row, default=_as_text, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _as_text(value: object) -> str:

@@ -12,8 +12,8 @@ from stream_app.domain.refusals import Refusal
 
 RECORD_BYTES_MAX = 1 << 20
 """Longest record, in bytes; longer ones are refused, and no more of them is kept than a dead letter shows."""
-RAW_BYTES_MAX = 256 << 10
-"""How much of a refused record is kept, in bytes."""
+CUT_BYTES = 256 << 10
+"""How much is kept of a record that is too long to be kept whole, in bytes."""
 
 _NEWLINE = ord("\n")
 _RETURN = ord("\r")
@@ -22,12 +22,13 @@ _QUOTE = ord('"')
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record that cannot be used: its place among the records of the block, why, and its first bytes."""
+    """A record that cannot be used: its place in the block, why, and its bytes, or the first of them."""
 
     index: int
     code: Refusal
     message: str
     raw: bytes
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +61,8 @@ class RecordBlock:
         return len(self.starts)
 
     def raw_of(self, index: int) -> bytes:
-        """Give the first bytes of a record."""
-        start = int(self.starts[index])
-        return self.data[start : min(int(self.ends[index]), start + RAW_BYTES_MAX)]
+        """Give the bytes of a record."""
+        return self.data[self.starts[index] : self.ends[index]]
 
 
 class RecordSplitter:
@@ -151,7 +151,7 @@ class RecordSplitter:
             starts = starts[:-1]
         bad = self._too_long(data, starts, ends)
         if len(self._rest) > RECORD_BYTES_MAX:
-            bad.append(_too_large(len(starts), self._rest[:RAW_BYTES_MAX], f"more than {RECORD_BYTES_MAX}"))
+            bad.append(_too_large(len(starts), self._rest[:CUT_BYTES], is_cut=True))
             self._rest = b""
             self._is_skipping = True
             starts = np.append(starts, rest_start)
@@ -162,10 +162,9 @@ class RecordSplitter:
 
     @staticmethod
     def _too_long(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[BadRecord]:
-        lengths = ends - starts
         return [
-            _too_large(index, data[starts[index] : starts[index] + RAW_BYTES_MAX], str(int(lengths[index])))
-            for index in np.flatnonzero(lengths > RECORD_BYTES_MAX).tolist()
+            _too_large(index, data[starts[index] : ends[index]])
+            for index in np.flatnonzero(ends - starts > RECORD_BYTES_MAX).tolist()
         ]
 
     def _split_irregular(self, data: bytes, *, is_last: bool) -> RecordBlock:
@@ -186,7 +185,7 @@ class RecordSplitter:
                         break
                     self._is_skipping = True
                 end = line_end if line_end >= 0 else len(data)
-                bad.append(_bad_line(len(starts), data[place : min(end, place + RAW_BYTES_MAX)], end - place))
+                bad.append(_bad_line(len(starts), data[place:end], is_cut=self._is_skipping))
             elif end == len(data) and not is_last:
                 break
             starts.append(place)
@@ -249,14 +248,15 @@ def cell_pattern(delimiter: bytes) -> re.Pattern[bytes]:
     return re.compile(rb'"((?:[^"]++|"")*+)"' + blanks + rb"(?=" + mark + rb'|\n|\Z)|(?!")[^' + mark + rb"\n]*+")
 
 
-def _too_large(index: int, raw: bytes, length: str) -> BadRecord:
+def _too_large(index: int, raw: bytes, *, is_cut: bool = False) -> BadRecord:
+    length = f"more than {RECORD_BYTES_MAX}" if is_cut else str(len(raw))
     message = f"record of {length} bytes, must be at most {RECORD_BYTES_MAX}; mend the export"
-    return BadRecord(index, Refusal.RECORD_TOO_LARGE, message, raw)
+    return BadRecord(index, Refusal.RECORD_TOO_LARGE, message, raw[:CUT_BYTES] if is_cut else raw, is_cut)
 
 
-def _bad_line(index: int, raw: bytes, length: int) -> BadRecord:
-    if length > RECORD_BYTES_MAX:
-        return _too_large(index, raw, str(length))
+def _bad_line(index: int, raw: bytes, *, is_cut: bool) -> BadRecord:
+    if is_cut or len(raw) > RECORD_BYTES_MAX:
+        return _too_large(index, raw, is_cut=is_cut)
     message = (
         "a quoted cell is not closed, or text follows its closing quote; "
         'write quotes inside of a quoted cell twice, as "5"" nail"'

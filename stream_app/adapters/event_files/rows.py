@@ -15,12 +15,13 @@ from stream_app.domain.refusals import Refusal
 
 @dataclass(frozen=True, slots=True)
 class RefusedRow:
-    """A row that becomes a dead letter: its index in the chunk, why in code and words, and its first bytes."""
+    """A row that becomes a dead letter: its index in the chunk, why, and its bytes, or the first of them."""
 
     index: int
     code: Refusal
     message: str
     raw: bytes
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -62,7 +62,9 @@ def chunk_of(
     blank_count
         How many of them are blank.
     """
-    refused = [RefusedRow(record.index, record.code, record.message, record.raw) for record in bad.values()]
+    refused = [
+        RefusedRow(record.index, record.code, record.message, record.raw, record.is_cut) for record in bad.values()
+    ]
     for place, (code, message) in normalised.faults.items():
         index = int(sound[place])
         refused.append(RefusedRow(index, code, message, records.raw_of(index)))
