@@ -50,7 +50,11 @@ def test_cut_points_are_a_bucket_away_from_exact_quantiles() -> None:
 
 def test_identical_customers_all_stay_in_the_lowest_tier() -> None:
     lines = draw_lines(
-        make_axis(), AxisSketch(histogram_of(np.full(500, 3.3)), np.zeros(2), 0), WIDTH, 100, np.zeros(2)
+        make_axis(),
+        AxisSketch(histogram_of(np.full(500, 3.3)), np.zeros(2, dtype=np.int64), 0),
+        WIDTH,
+        100,
+        np.zeros(2),
     )
 
     assert lines is not None
@@ -59,7 +63,7 @@ def test_identical_customers_all_stay_in_the_lowest_tier() -> None:
 
 @pytest.mark.parametrize(("rated_count", "has_lines"), [(0, False), (99, False), (100, True)])
 def test_quantile_cut_points_need_enough_rated_customers(rated_count: int, *, has_lines: bool) -> None:
-    sketch = AxisSketch(histogram_of(np.linspace(1, 9, rated_count)), np.zeros(2), 0)
+    sketch = AxisSketch(histogram_of(np.linspace(1, 9, rated_count)), np.zeros(2, dtype=np.int64), 0)
 
     assert (draw_lines(make_axis(), sketch, WIDTH, 100, np.zeros(2)) is not None) == has_lines
 
@@ -79,7 +83,9 @@ def test_absolute_cut_points_need_nobody_and_have_their_margin_in_units_of_the_s
 def test_hysteresis_lines_lie_around_the_cut_by_a_share_of_the_smaller_tail() -> None:
     scores = np.arange(100_000) / 10_000
 
-    lines = draw_lines(make_axis(), AxisSketch(histogram_of(scores), np.zeros(2), 0), WIDTH, 100, np.zeros(2))
+    lines = draw_lines(
+        make_axis(), AxisSketch(histogram_of(scores), np.zeros(2, dtype=np.int64), 0), WIDTH, 100, np.zeros(2)
+    )
 
     assert lines is not None
     assert lines.promote_lines == pytest.approx([8.5, 9.625], abs=2 * WIDTH)
@@ -88,7 +94,9 @@ def test_hysteresis_lines_lie_around_the_cut_by_a_share_of_the_smaller_tail() ->
 
 def test_percentiles_say_how_many_are_below() -> None:
     scores = np.arange(100_000) / 10_000
-    lines = draw_lines(make_axis(), AxisSketch(histogram_of(scores), np.zeros(2), 0), WIDTH, 100, np.zeros(2))
+    lines = draw_lines(
+        make_axis(), AxisSketch(histogram_of(scores), np.zeros(2, dtype=np.int64), 0), WIDTH, 100, np.zeros(2)
+    )
 
     assert lines is not None
     assert lines.percentiles(np.array([0.0, 5.0, 9.9, 50.0])) == pytest.approx([0.0, 50.0, 99.0, 100.0], abs=0.2)

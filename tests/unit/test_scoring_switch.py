@@ -39,7 +39,7 @@ def renewed(engine: Engine, learner: Learner, time_ms: int) -> Knowledge:
 
 @pytest.fixture
 def shop() -> tuple[Engine, Learner, int]:
-    """A shop after 60 days of purchases, everybody rated; time of the last tick."""
+    """Give a shop after 60 days of purchases with everybody rated, and the time of the last tick."""
     policy = make_policy()
     engine, learner = Engine(policy), Learner(policy)
     rng = np.random.default_rng(8)

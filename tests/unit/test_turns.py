@@ -1,5 +1,7 @@
 """Whose turn it is, against the rule written out minute by minute."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ TIMES = st.tuples(st.integers(0, 3 * CYCLE_MINUTES * MS_PER_MINUTE), st.integers
 
 
 def comes(turn: int, period: int, after_ms: int, until_ms: int) -> bool:
-    """The rule of docs/semantics.md, minute by minute."""
+    """Apply the rule of docs/semantics.md minute by minute."""
     first, last = after_ms // MS_PER_MINUTE + 1, until_ms // MS_PER_MINUTE
     return any(minute % period == turn % period for minute in range(first, min(last, first + period - 1) + 1))
 
@@ -52,6 +54,6 @@ def test_consecutive_ticks_take_everybody_once_a_period(period: int) -> None:
         order.append(part)
 
     bounds = np.linspace(0, period, 8).astype(int) * MS_PER_MINUTE
-    taken = np.concatenate([order.due(start, end) for start, end in zip(bounds[:-1], bounds[1:], strict=True)])
+    taken = np.concatenate([order.due(start, end) for start, end in pairwise(bounds.tolist())])
 
     assert np.array_equal(np.sort(taken), np.arange(len(turns)))
