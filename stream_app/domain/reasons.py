@@ -19,6 +19,7 @@ Describer = Callable[[float, float, str], str]
 
 _TYPICAL_DECIMALS = 9
 _PHRASES_KEPT = 64
+_COMMAS_FROM = 1000
 _CENT = 0.01
 _CENTS_BELOW = 10.0
 _PLAIN_BELOW = 1e15
@@ -166,7 +167,9 @@ def format_amount(amount: float) -> str:
     ['0', '3.50', '41', '12,346']
     """
     if _CENTS_BELOW <= amount < _PLAIN_BELOW:
-        return f"{amount:,.0f}"
+        # Formatting a float takes twice as long as rounding it and writing the integer.
+        whole = round(amount)
+        return str(whole) if whole < _COMMAS_FROM else f"{whole:,}"
     if amount < _CENTS_BELOW:
         return f"{amount:.2f}" if amount >= _CENT else "0"
     return f"{amount:.1e}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_app.adapters.codec import (
@@ -40,6 +40,7 @@ TERMS: Mapping[str, tuple[Term, ...]] = {
     "growth": (spend_recent_months(2.0),),
 }
 N_TERMS = 2
+EXAMPLES = 40
 
 nasty_ids = st.one_of(
     st.sampled_from(
@@ -95,6 +96,7 @@ def encode(changes: Changes, event_ids: list[str]) -> list[bytes]:
 
 
 @given(changes_of_any_kind())
+@settings(max_examples=EXAMPLES)
 def test_every_segment_change_that_is_written_is_valid(told: tuple[Changes, list[str]]) -> None:
     changes, event_ids = told
     records = encode(changes, event_ids)
@@ -110,6 +112,7 @@ def test_every_segment_change_that_is_written_is_valid(told: tuple[Changes, list
 
 
 @given(changes_of_any_kind())
+@settings(max_examples=EXAMPLES)
 def test_changes_are_written_the_same_alone_and_together(told: tuple[Changes, list[str]]) -> None:
     changes, event_ids = told
     alone = [
@@ -120,6 +123,7 @@ def test_changes_are_written_the_same_alone_and_together(told: tuple[Changes, li
 
 
 @given(changes_of_any_kind())
+@settings(max_examples=EXAMPLES)
 def test_reasons_in_a_change_are_those_of_its_own_axis(told: tuple[Changes, list[str]]) -> None:
     changes, event_ids = told
     for place, record in enumerate(encode(changes, event_ids)):
@@ -129,6 +133,7 @@ def test_reasons_in_a_change_are_those_of_its_own_axis(told: tuple[Changes, list
 
 
 @given(changes_of_any_kind())
+@settings(max_examples=EXAMPLES)
 def test_a_change_in_a_tick_has_the_tick_as_its_source_and_no_trigger(told: tuple[Changes, list[str]]) -> None:
     changes, _ = told
     ticked = replace(changes, event_indices=np.full(len(changes), -1))
@@ -212,6 +217,7 @@ def test_headers_of_a_change_are_the_attributes_of_a_cloud_event() -> None:
 
 
 @given(st.data())
+@settings(max_examples=EXAMPLES)
 def test_every_current_segment_that_is_written_is_valid(data: st.DataObject) -> None:
     n = data.draw(st.integers(0, 4))
     states = [st.integers(PROSPECT, len(axis.tiers) - 1) for axis in POLICY.axes]

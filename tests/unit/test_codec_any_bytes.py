@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream_app.adapters.codec import DecodedBatch, EventDecoder
@@ -130,6 +130,7 @@ def test_columns_give_what_the_rules_of_one_record_give(records: list[bytes]) ->
 
 
 @given(st.lists(likely_records.map(to_json), max_size=6), st.integers(0, 6))
+@settings(max_examples=30)
 def test_how_records_are_cut_into_batches_changes_nothing(records: list[bytes], cut: int) -> None:
     parts = [records[:cut], records[cut:]]
     whole = DECODERS[0].decode_batch(records, APPENDED_MS, np.arange(len(records)))

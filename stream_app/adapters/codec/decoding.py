@@ -52,7 +52,7 @@ class EventDecoder:
         Parameters
         ----------
         records
-            Length n: one JSON object each.
+            Length n: one JSON object each; a record without value is `b""`.
         appended_ms
             Shape `(n,)` or one for all: when the records were appended, in milliseconds since 1970-01-01 UTC.
         positions

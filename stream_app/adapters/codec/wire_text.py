@@ -57,10 +57,14 @@ def change_ids(customer_ids: Sequence[bytes], sequences: Sequence[int]) -> list[
     list[str]
         blake2b-128 of the customer id, a NUL, and the decimal sequence number, as 32 hex digits.
     """
-    return [
-        blake2b(b"%b\0%d" % pair, digest_size=_CHANGE_ID_BYTES).hexdigest()
-        for pair in zip(customer_ids, sequences, strict=True)
-    ]
+    # A copy of a hash costs half as much as a new one.
+    beginning = blake2b(digest_size=_CHANGE_ID_BYTES)
+    ids = []
+    for pair in zip(customer_ids, sequences, strict=True):
+        digest = beginning.copy()
+        digest.update(b"%b\0%d" % pair)
+        ids.append(digest.hexdigest())
+    return ids
 
 
 class SegmentTexts:
