@@ -217,7 +217,7 @@ class ColumnReader:
         is_plain = np.ones(len(records), dtype=np.bool_)
         for path in shape.order_id_paths:
             own = self._texts_at(records, *path)
-            if any(order_id is not None for order_id in own):
+            if own.count(None) < len(own):
                 texts, is_sound = _checked_ids(own)
                 is_plain &= is_sound | np.array([not text for text in texts], dtype=np.bool_)
                 order_ids = [first or text or None for first, text in zip(order_ids, texts, strict=True)]
