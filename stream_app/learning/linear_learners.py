@@ -25,6 +25,8 @@ VARIANCE_MIN_RATIO = 1e-10
 """A variance below this share of the squared mean (or of 1) is rounding, not variation."""
 LOG_COUNT_MAX = 25.0
 """Larger predicted log counts count as this; e^25 purchases in a horizon do not occur."""
+OUTLIER_RATIO = 10.0
+"""Counts beyond ten times the median (plus one) say nothing more about where the intercept is."""
 STATE_VERSION = 1
 
 
@@ -50,7 +52,8 @@ class LinearSettings:
     gradient_max
         Bound of one example's loss gradient.
     block_weight
-        By how much a block's mean gradient is multiplied.
+        By how much a block's mean gradient is multiplied: `BLOCK_ROWS` makes it the sum over the block, which is what
+        the constants are made for. With the mean (1) a year of a shop is too short to learn anything.
     intercept_step
         Constant step size of the intercept, which River moves by plain gradient descent.
     """
@@ -65,8 +68,26 @@ class LinearSettings:
     intercept_step: float
 
 
-PROBABILITY_SETTINGS = LinearSettings(Target.PROBABILITY, 0.05, 1.0, 0.001, 0.001, 1.0, 1.0, 0.01)
-COUNT_SETTINGS = LinearSettings(Target.COUNT, 0.02, 1.0, 0.01, 0.01, 5.0, 1.0, 0.01)
+PROBABILITY_SETTINGS = LinearSettings(
+    Target.PROBABILITY,
+    alpha=0.05,
+    beta=1.0,
+    l1=0.001,
+    l2=0.001,
+    gradient_max=1.0,
+    block_weight=float(BLOCK_ROWS),
+    intercept_step=0.1 / BLOCK_ROWS,
+)
+COUNT_SETTINGS = LinearSettings(
+    Target.COUNT,
+    alpha=0.02,
+    beta=1.0,
+    l1=0.01,
+    l2=0.01,
+    gradient_max=5.0,
+    block_weight=float(BLOCK_ROWS),
+    intercept_step=0.1 / BLOCK_ROWS,
+)
 
 
 class Learner(Protocol):
@@ -252,8 +273,24 @@ class LinearLearner:
             if variance < VARIANCE_MIN_RATIO * max(1.0, self._scaler.means[name] ** 2):
                 self._scaler.vars[name] = 0.0
         scaled = self._scaler.transform_many(table)
+        self._prepare_intercept(rows[:, -1])
         with np.errstate(over="ignore"):
             self._model.learn_many(scaled, pa.chunked_array([columns[-1]]), self._settings.block_weight)
+
+    def _prepare_intercept(self, outcomes: FloatArray) -> None:
+        """Start the intercept at the first block's mean, and let it move the slower the larger counts are.
+
+        From 0 it would take hundreds of blocks to come to a base rate; and a constant step of plain gradient descent
+        diverges where the loss curves more than 2 / step, which for counts is their mean.
+        """
+        bounded = np.minimum(outcomes, OUTLIER_RATIO * (float(np.median(outcomes)) + 1.0))
+        mean = float(bounded.mean())
+        if self._model.optimizer.n_iterations == 0:
+            start = (float(bounded.sum()) + 1.0) / (len(outcomes) + 2.0)
+            is_probability = self._settings.target is Target.PROBABILITY
+            self._model.intercept = math.log(start / (1.0 - start)) if is_probability else math.log(start)
+        step = self._settings.intercept_step / max(mean, 1.0)
+        self._model.intercept_lr = optim.schedulers.Constant(step)
 
     def _vector(self, values: Mapping[str, float]) -> FloatArray:
         return np.array([values.get(name, 0.0) for name in self._names], dtype=np.float64)
