@@ -113,8 +113,9 @@ _TICK_STEPS = st.tuples(
     # At the time reached, or earlier: at or before the last tick it does nothing.
     st.sampled_from((0, 0, 0, 1, MINUTE_MS, DAY_MS)),
 )
-_RENEWAL_STEPS = st.tuples(st.just("renewal"))
-_SWITCH_STEPS = st.tuples(st.just("switch"), st.sampled_from((1.0, 0.3, 2.0)))
+_LEARNER_STEPS = st.tuples(
+    st.sampled_from(("renewal", "renewal", "renewal", "renewal", "switch")), st.sampled_from((1.0, 0.3, 2.0))
+)
 
 
 def _operations(start_ms: int, customer_ids: Sequence[str], steps: Sequence[tuple[object, ...]]) -> Iterator[Operation]:
@@ -186,8 +187,7 @@ def policies(draw: st.DrawFn, other_scores: Sequence[str] = ()) -> Policy:
 @st.composite
 def streams(draw: st.DrawFn, other_scores: Sequence[str] = (), steps_max: int = 60) -> Stream:
     """Draw a stream of events, ticks and renewals under a policy."""
-    rare = st.one_of(_RENEWAL_STEPS, _RENEWAL_STEPS, _RENEWAL_STEPS, _SWITCH_STEPS)
-    step = st.one_of(_event_steps(), _event_steps(), _event_steps(), _TICK_STEPS, rare)
+    step = st.one_of(_event_steps(), _event_steps(), _event_steps(), _TICK_STEPS, _LEARNER_STEPS)
     # Lists are short on average unless they must be long; the first branch is where failures shrink to.
     steps = draw(st.one_of(*(st.lists(step, min_size=least, max_size=steps_max) for least in (1, 20, 40))))
     customer_ids = CUSTOMER_IDS[: draw(st.integers(2, len(CUSTOMER_IDS)))]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from tests.equivalence.runs import EngineRun
-from tests.outcomes import Outcome, assert_rows_close
+from tests.outcomes import Outcome, assert_rows_close, is_close
 from tests.reference import ReferenceChange
 
 _FLOATS = ("score", "cut_point", "term_values")
@@ -44,13 +42,9 @@ def _assert_changes_agree(actual: ReferenceChange, expected: ReferenceChange) ->
         if name == "term_values":
             # The engine pads with zeros to the axis of the most terms.
             padded = theirs + (0.0,) * (len(mine) - len(theirs))
-            assert all(map(_is_close, mine, padded)), (name, mine, theirs)
+            assert all(map(is_close, mine, padded)), (name, mine, theirs)
         elif name in _FLOATS and theirs is not None:
             assert mine is not None, (name, mine, theirs)
-            assert _is_close(mine, theirs), (name, mine, theirs)
+            assert is_close(mine, theirs), (name, mine, theirs)
         else:
             assert mine == theirs, (name, mine, theirs)
-
-
-def _is_close(first: float, second: float) -> bool:
-    return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-9)

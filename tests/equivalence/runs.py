@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from itertools import cycle
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_app.domain.effects import Cause, Changes, Effects
 from stream_app.domain.knowledge import Knowledge, Scoring
+from stream_app.domain.population import PopulationSketch
 from stream_app.domain.rows import NOT_HELD
 from stream_app.domain.scores import SCORES, ScoreFactory
 from stream_app.engine import Engine
@@ -68,6 +70,7 @@ class EngineRun:
     scores: Mapping[str, ScoreFactory]
     told: list[ToldChange] = field(default_factory=list)
     knowledge: list[Knowledge] = field(default_factory=list)
+    known_histograms: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
     outcome: Outcome = field(default_factory=Outcome)
 
     def rows_by_id(self) -> dict[bytes, bytes]:
@@ -80,8 +83,7 @@ class EngineRun:
 
     def histograms(self) -> list[list[int]]:
         """Give the occupied buckets of each axis over all shards, as pairs of bucket and count, flattened."""
-        axes_of_shards = zip(*(engine.sketch().axes for engine in self.engines), strict=True)
-        merged = [np.sum([axis.histogram for axis in axes], axis=0) for axes in axes_of_shards]
+        merged = _histograms([engine.sketch() for engine in self.engines])
         return [np.stack([np.flatnonzero(own), own[own != 0]], axis=1).ravel().tolist() for own in merged]
 
 
@@ -162,8 +164,14 @@ def _tick(run: EngineRun, time_ms: int) -> None:
     run.told += told
 
 
+def _histograms(sketches: Sequence[PopulationSketch]) -> list[NDArray[np.int64]]:
+    axes_of_shards = zip(*(sketch.axes for sketch in sketches), strict=True)
+    return [np.sum([axis.histogram for axis in axes], axis=0, dtype=np.int64) for axes in axes_of_shards]
+
+
 def _renew(run: EngineRun, time_ms: int) -> Knowledge:
     sketches = [engine.sketch() for engine in run.engines]
+    run.known_histograms[run.learner.knowledge.version + 1] = _histograms(sketches)
     if not run.learner.wants_full_sketch(sketches):
         return run.learner.renew(time_ms, sketches)
     scoring = run.learner.knowledge.scoring
@@ -174,6 +182,7 @@ def _switch(run: EngineRun, switch: Switch) -> Knowledge:
     known = run.learner.knowledge.scoring
     scoring = Scoring(known.version + 1, scaled(known.weights, switch.factor))
     dry_runs = [engine.full_sketch(scoring, switch.time_ms) for engine in run.engines]
+    run.known_histograms[run.learner.knowledge.version + 1] = _histograms(dry_runs)
     return run.learner.switch(switch.time_ms, scoring, dry_runs)
 
 

@@ -20,14 +20,8 @@ def test_the_engine_gives_what_was_worked_out_by_hand(example: Example, sizes: t
 
 
 @settings(max_examples=150)
-@given(stream=streams(), sizes=batch_sizes())
-def test_the_engine_agrees_with_the_reference_under_any_cut(stream: Stream, sizes: list[int]) -> None:
-    assert_outcomes_agree(run_engine(stream, Driving(sizes)).outcome, run_reference(stream))
-
-
-@settings(max_examples=100)
 @given(stream=streams([THIRD_AXIS, "value again"]), sizes=batch_sizes())
-def test_the_engine_agrees_with_the_reference_on_more_axes(stream: Stream, sizes: list[int]) -> None:
+def test_the_engine_agrees_with_the_reference_under_any_cut(stream: Stream, sizes: list[int]) -> None:
     scores = {**ALL_SCORES, "value again": ALL_SCORES["value"]}
     reference_scores = {**ALL_REFERENCE_SCORES, "value again": ALL_REFERENCE_SCORES["value"]}
     outcome = run_engine(stream, Driving(sizes), scores).outcome
