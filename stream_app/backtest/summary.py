@@ -204,8 +204,8 @@ def _rows(result: StatisticsResult, facts: RunFacts) -> dict[str, Any]:
         "applied": result.applied_count,
         "duplicates": result.duplicate_count,
         "merged": facts.merged_rows,
-        "ignored": dict(facts.ignored),
-        "dead_letters": dict(facts.dead_letters),
+        "ignored": _plain_counts(facts.ignored),
+        "dead_letters": _plain_counts(facts.dead_letters),
         "equation": f"{facts.rows_read:,} read = {' + '.join(shown)}",
     }
 
@@ -275,9 +275,9 @@ def _cut_points(axis: AxisResult, policy: AxisPolicy) -> list[dict[str, Any]] | 
         {
             "between": [axis.tiers[edge], axis.tiers[edge + 1]],
             "quantile": policy.cuts[edge] if is_quantile else None,
-            "cut_point": float(axis.lines.cut_points[edge]),
-            "promote_line": float(axis.lines.promote_lines[edge]),
-            "demote_line": float(axis.lines.demote_lines[edge]),
+            "cut_point": _finite(axis.lines.cut_points[edge]),
+            "promote_line": _finite(axis.lines.promote_lines[edge]),
+            "demote_line": _finite(axis.lines.demote_lines[edge]),
         }
         for edge in range(len(axis.lines.cut_points))
     ]
@@ -348,6 +348,15 @@ def _axis_notes(axis: AxisResult, axis_policy: AxisPolicy, policy: Policy) -> li
 
 def _per_second(count: int, seconds: float) -> float | None:
     return count / seconds if seconds > 0 else None
+
+
+def _plain_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    """Turn reasons that are members of an enumeration into plain strings."""
+    return {str(reason): int(count) for reason, count in counts.items()}
+
+
+def _finite(value: np.float64) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _by_name(names: tuple[str, ...], values: NDArray[Any]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ STEMS_MAX: Final = 240
 CHANGES_SHOWN: Final = 5
 """The first ones; the others are folded away."""
 CHANGES_MAX: Final = 60
+BANDS_MAX: Final = 300
+"""Spans of held tiers that can be seen side by side."""
 _BAND_HEIGHT: Final = 9.0
 _CAUSE_WORDS: Final = {
     "first_rated": "first rating",
@@ -64,11 +66,12 @@ def customer_card(example: ExampleCustomer, policy: Policy, span_ms: Span) -> Ma
     items = [_change_item(change, policy) for change in changes[:CHANGES_MAX]]
     left_out = len(changes) - len(items)
     rest: Markup | None = None
+    count_more = len(changes) - CHANGES_SHOWN
     if len(items) > CHANGES_SHOWN:
         more = [tag("p", f"{whole(left_out)} further changes are in changes.jsonl.")] if left_out else []
         rest = tag(
             "details",
-            tag("summary", f"{len(changes) - CHANGES_SHOWN} more changes"),
+            tag("summary", "1 more change" if count_more == 1 else f"{whole(count_more)} more changes"),
             tag("ol", *items[CHANGES_SHOWN:], class_="story", start=str(CHANGES_SHOWN + 1)),
             *more,
         )
@@ -143,7 +146,16 @@ def _held(changes: Sequence[Mapping[str, Any]], axis: AxisPolicy, end_ms: int) -
         tier, since_ms = axis.tiers.index(change["to_tier"]), time_ms
     if tier >= 0:
         found.append((tier, since_ms, max(end_ms, since_ms)))
-    return found
+    return found if len(found) <= BANDS_MAX else _sampled(found)
+
+
+def _sampled(held: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Look at so many moments only as can be seen side by side."""
+    starts = np.array([from_ms for _, from_ms, _ in held])
+    moments = np.linspace(starts[0], held[-1][2], BANDS_MAX, endpoint=False).astype(np.int64)
+    tiers = [held[place][0] for place in np.searchsorted(starts, moments, side="right") - 1]
+    ends = [*moments[1:].tolist(), held[-1][2]]
+    return list(zip(tiers, moments.tolist(), ends, strict=True))
 
 
 def _change_item(change: Mapping[str, Any], policy: Policy) -> Markup:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from stream_app.backtest.report.markup import Markup, join, tag
+
+_NOTE_TURNS_AT: Final = 0.6
+"""Notes further right than this stand on the left of their place, so that they stay inside of the plot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,13 @@ def plot_area(plot: Plot, label: str) -> Markup:
     )
     y_labels = [tag("span", name, class_="y", style=f"bottom:{_number(100 * y)}%") for y, name in plot.y_marks]
     notes = [
-        tag("span", content, class_="note", style=f"left:{_number(100 * x)}%;bottom:{_number(100 * y)}%")
+        tag(
+            "span",
+            content,
+            class_="note",
+            style=f"left:{_number(100 * x)}%;bottom:{_number(100 * y)}%",
+            data_edge="end" if x > _NOTE_TURNS_AT else None,
+        )
         for x, y, content in plot.notes
     ]
     x_labels = [

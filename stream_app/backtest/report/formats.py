@@ -30,10 +30,10 @@ def compact(value: float) -> str:
 
 
 def money(value: float, currency: str) -> str:
-    """Write an amount, small ones to the cent, as `USD 1,234` or `USD 12.50`."""
+    """Write an amount, small ones to the cent, as `USD 1,234` or `USD 12.50`, without a place to break."""
     digits = 2 if abs(value) < 100 and value != round(value) else 0
     number = f"{value:,.{digits}f}" if abs(value) < 1e9 else compact(value)
-    return f"{currency} {number}".replace("-", MINUS)
+    return f"{currency}\u00a0{number}".replace("-", MINUS)
 
 
 def percent(share: float) -> str:
@@ -96,7 +96,9 @@ def marks_between(low: float, high: float, count: int = 4) -> list[float]:
     [3.0, 3.5, 4.0, 4.5, 5.0]
     """
     step = nice_marks(max(high - low, abs(high) * 1e-6, 1e-9), count)[1]
-    return [place * step for place in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
+    first = math.floor(low / step + 1e-9)
+    last = max(math.ceil(high / step - 1e-9), first + 1)
+    return [place * step for place in range(first, last + 1)]
 
 
 def time_marks(start_ms: int, end_ms: int) -> list[tuple[float, str]]:

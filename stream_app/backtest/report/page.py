@@ -78,12 +78,16 @@ def write_report(path: Path, data: ReportData) -> None:
     data
         What to show.
     """
+    page = render_report(data)
     part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(render_report(data))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _axis_section(axis: AxisResult, data: ReportData) -> Markup:

@@ -48,7 +48,8 @@
     const wish = box.left + x * box.width;
     const beside = wish + 16 + tip.offsetWidth > document.documentElement.clientWidth ? wish - tip.offsetWidth - 16 : wish + 16;
     tip.style.left = Math.max(4, beside) + window.scrollX + "px";
-    tip.style.top = box.top + window.scrollY + 8 + "px";
+    const isNarrow = document.documentElement.clientWidth < 560;
+    tip.style.top = (isNarrow ? box.bottom + 26 : box.top + 8) + window.scrollY + "px";
   }
 
   for (const plot of document.querySelectorAll(".plot")) {

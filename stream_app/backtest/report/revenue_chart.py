@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,9 +24,11 @@ from stream_app.backtest.results import STATE_COUNT, AxisResult, StatisticsResul
 from stream_app.backtest.statistics import PERIOD_MS
 from stream_app.backtest.summary import plain
 
-_DAYS_PER_YEAR = 365.25
-_BAR_HEIGHT = 20.0
-_LABEL_SHARE = 0.07
+PERIODS_MAX: Final = 90
+"""More periods of 28 days than these are added up, several to a bar."""
+_DAYS_PER_YEAR: Final = 365.25
+_BAR_HEIGHT: Final = 20.0
+_LABEL_SHARE: Final = 0.07
 """A smaller part of a bar has no room for its share."""
 
 
@@ -77,12 +81,15 @@ def revenue_argument(axis: AxisResult, currency: str) -> Markup:
 def revenue_over_time(axis: AxisResult, result: StatisticsResult, currency: str) -> Markup:
     """Draw how revenue divides into states, for each period of 28 days."""
     title = "Revenue by tier, period by period"
-    totals = axis.revenue.sum(axis=1)
-    if not totals.any():
+    if not axis.revenue.any():
         return empty(title, "The log has no purchase with an amount.")
+    step = -(-len(axis.revenue) // PERIODS_MAX)
+    starts = np.arange(0, len(axis.revenue), step)
+    revenue, times_ms = np.add.reduceat(axis.revenue, starts, axis=0), result.period_times_ms[starts]
+    totals = revenue.sum(axis=1)
     n_periods = len(totals)
-    states = [state for state in range(len(axis.states)) if axis.revenue[:, state].any()]
-    shares = axis.revenue / np.maximum(totals, 1e-300)[:, None]
+    states = [state for state in range(len(axis.states)) if revenue[:, state].any()]
+    shares = np.divide(revenue, totals[:, None], out=np.zeros_like(revenue), where=totals[:, None] > 0)
     width = 100 / n_periods
     bars = []
     for period in range(n_periods):
@@ -95,13 +102,14 @@ def revenue_over_time(axis: AxisResult, result: StatisticsResult, currency: str)
                 )
             )
             below += height
-    times_ms = result.period_times_ms
-    columns = [Column("28 days from"), *(Column(axis.states[s], state_colour(s)) for s in states), Column("all")]
+    columns = [
+        Column(f"{28 * step} days from"),
+        *(Column(axis.states[s], state_colour(s)) for s in states),
+        Column("all"),
+    ]
     rows = []
     for period, time_ms in enumerate(times_ms.tolist()):
-        cells = [
-            f"{money(float(axis.revenue[period, s]), currency)} ({percent(float(shares[period, s]))})" for s in states
-        ]
+        cells = [f"{money(float(revenue[period, s]), currency)} ({percent(float(shares[period, s]))})" for s in states]
         rows.append(((period + 0.5) / n_periods, [date(time_ms), *cells, money(float(totals[period]), currency)]))
     return figure(
         title,
@@ -110,10 +118,10 @@ def revenue_over_time(axis: AxisResult, result: StatisticsResult, currency: str)
         Plot(
             join(*bars),
             240,
-            time_marks(int(times_ms[0]), int(times_ms[-1]) + PERIOD_MS),
+            time_marks(int(times_ms[0]), int(times_ms[-1]) + step * PERIOD_MS),
             [(0.25, "25 %"), (0.5, "50 %"), (0.75, "75 %"), (1.0, "100 %")],
         ),
-        DataTable(columns, rows, "One row for each period of 28 days"),
+        DataTable(columns, rows, f"One row for each period of {28 * step} days"),
         legend=[Column(axis.states[s], state_colour(s)) for s in reversed(states)],
     )
 

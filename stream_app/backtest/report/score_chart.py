@@ -63,7 +63,7 @@ def _rebinned(axis: AxisResult) -> tuple[NDArray[np.float64], NDArray[np.int64]]
     used = np.flatnonzero(counts)
     low, high = float(edges[used[0]]), float(edges[used[-1] + 1])
     if axis.lines is not None:
-        lines = np.concatenate([axis.lines.promote_lines, axis.lines.demote_lines])
+        lines = np.concatenate([axis.lines.promote_lines, axis.lines.demote_lines, axis.lines.cut_points])
         low, high = min(low, float(lines.min())), max(high, float(lines.max()) * 1.001)
     per_bin = max(1, -(-(used[-1] + 1 - used[0]) // BINS_MAX))
     bin_width = per_bin * float(edges[1] - edges[0])
