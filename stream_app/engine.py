@@ -300,10 +300,13 @@ class Engine:
             ids = self.table.ids_of(moment.rounds.unique_rows)
             changes, places = tell_changes(standing, axes, moment, ids, list(knowledge.axes.values()))
         standing.write_to(block)
-        self._count(states_before if is_new is None else states_before[~is_new], -1)
-        self._count(standing.states(), 1)
+        states = standing.states()
+        if is_new is not None or not np.array_equal(states, states_before):
+            self._count(states_before if is_new is None else states_before[~is_new], -1)
+            self._count(states, 1)
+        has_moved = buckets_before != standing.buckets
         for place, sketch in enumerate(self._sketches):
-            own = standing.is_rated
+            own = has_moved[:, place]
             move(sketch.histogram, buckets_before[own, place], standing.buckets[own, place])
         return axes, changes, places
 

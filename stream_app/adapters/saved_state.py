@@ -131,7 +131,7 @@ def load_state(path: Path, policy: Policy) -> SavedState:
         When it is no state, is damaged, or was built with another layout or policy.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         header = orjson.loads(arrays["header"].tobytes())
         _require_compatible(path, header, policy)

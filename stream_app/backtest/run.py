@@ -203,9 +203,7 @@ class _Run:
         observers: list[Observer] = [_StatisticsObserver(self.statistics, self.shards), self.changes]
         if self.scores is not None:
             observers.append(self.scores)
-        self.replay = Replay(
-            shards=self.shards, learner=self.learner, observers=observers, tick_ms=settings.tick_ms
-        )
+        self.replay = Replay(shards=self.shards, learner=self.learner, observers=observers, tick_ms=settings.tick_ms)
         if saved is not None:
             self._resume(saved)
 
@@ -372,5 +370,5 @@ def _make_folder(path: Path) -> None:
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
     unfinished = path.with_name(path.name + ".partial")
-    unfinished.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+    unfinished.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")
     unfinished.replace(path)

@@ -93,8 +93,11 @@ class Changes:
     @classmethod
     def concatenate(cls, parts: Sequence[Changes]) -> Changes:
         """Put several together, in order; at least one."""
+        told = [part for part in parts if len(part)]
+        if len(told) <= 1:
+            return told[0] if told else parts[0]
         return cls(
-            **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)}
+            **{field.name: np.concatenate([getattr(part, field.name) for part in told]) for field in fields(cls)}
         )
 
     @classmethod
@@ -130,7 +133,8 @@ class Effects:
     is_duplicate
         Shape `(n_events,)`, bool: events that were dropped because of their id (S7); empty for a tick.
     tiers_before
-        Shape `(n_events, n_axes)`, int8: held tier before each event, or `UNRATED` or `PROSPECT`; empty for a tick.
+        Shape `(n_events, n_axes)`, int8: held tier before each event, or `UNRATED` or `PROSPECT`; `PROSPECT` for
+        duplicates, which nobody counts; empty for a tick.
     touched_rows
         Shape `(n_touched,)`, int64: row numbers that changed.
     rescored_count

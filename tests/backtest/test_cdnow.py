@@ -1,0 +1,110 @@
+"""What the value tiers promise on a real purchase log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stream_app.adapters.policy_file import load_policy
+from stream_app.backtest.run import BacktestSettings, run_backtest
+from stream_app.domain.events import MS_PER_DAY
+from tests.backtest.conftest import RUN_STARTED_MS
+
+FIRST_CUTOFF_MS = 865_382_400_000
+"""1997-06-04, day 154 of the log."""
+HORIZON_DAYS = 91
+TIERS = ("small", "big", "vip")
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    scores: NDArray[np.float64]
+    held: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    spend_after: NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def run(cdnow_events_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[Cutoff]]:
+    out = tmp_path_factory.mktemp("cdnow")
+    settings = BacktestSettings(
+        patterns=(str(cdnow_events_path),),
+        policy=load_policy(None),
+        out=out,
+        run_started_ms=RUN_STARTED_MS,
+        score_every_ms=28 * MS_PER_DAY,
+        score_from_ms=FIRST_CUTOFF_MS,
+    )
+    summary = run_backtest(settings).summary
+    return summary, list(cutoffs_of(out / "scores.parquet", cdnow_events_path))
+
+
+def cutoffs_of(scores: Path, events: Path) -> list[Cutoff]:
+    """Join each cutoff's scores with what was spent in the 91 days from it, where the log has them."""
+    found = duckdb.execute(
+        f"""
+        with purchases as (select customer_id, ts::timestamp as at, amount::double as amount
+                           from read_csv('{events}', all_varchar = true)),
+             cutoffs as (select *, cutoff::timestamp as at from '{scores}'
+                         where cutoff::timestamp + interval {HORIZON_DAYS} days <= timestamp '1998-07-01')
+        select cutoffs.cutoff, cutoffs.customer_id, value_score, value_tier, value_rank_tier,
+               coalesce(sum(amount), 0) as spend
+        from cutoffs left join purchases on purchases.customer_id = cutoffs.customer_id
+             and purchases.at >= cutoffs.at and purchases.at < cutoffs.at + interval {HORIZON_DAYS} days
+        group by all order by cutoffs.cutoff, cutoffs.customer_id
+        """
+    ).fetchnumpy()
+    held = np.array([TIERS.index(tier) for tier in found["value_tier"]])
+    ranks = np.array([TIERS.index(tier) for tier in found["value_rank_tier"]])
+    return [
+        Cutoff(found["value_score"][own], held[own], ranks[own], found["spend"][own])
+        for own in (found["cutoff"] == cutoff for cutoff in np.unique(found["cutoff"]))
+    ]
+
+
+def cap20(order_by: tuple[NDArray[Any], ...], spend: NDArray[np.float64]) -> float:
+    top = np.lexsort(order_by)[::-1][: round(0.2 * len(spend))]
+    return float(spend[top].sum() / spend.sum())
+
+
+def test_every_row_of_the_log_counts(run: tuple[dict[str, Any], list[Cutoff]]) -> None:
+    summary, cutoffs = run
+
+    assert summary["rows"]["read"] == summary["rows"]["applied"] == 69_659
+    assert summary["customers"]["total"] == 23_570
+    assert summary["axes"][0]["revenue"]["total"] == pytest.approx(2_500_315.63)
+    assert len(cutoffs) == 11
+
+
+def test_rank_tiers_are_those_of_exact_quantiles_but_for_half_a_percent(
+    run: tuple[dict[str, Any], list[Cutoff]],
+) -> None:
+    shares = []
+    for cutoff in run[1]:
+        exact = np.searchsorted(np.quantile(cutoff.scores, [0.8, 0.95]), cutoff.scores, side="right")
+        shares.append(np.mean(exact != cutoff.ranks))
+
+    assert np.mean(shares) <= 0.005
+
+
+def test_few_tier_changes_are_undone_within_four_weeks(run: tuple[dict[str, Any], list[Cutoff]]) -> None:
+    changes = run[0]["axes"][0]
+
+    assert changes["changes"]["total"] > 10_000
+    assert changes["flaps"]["ratio"] <= 0.06
+
+
+def test_hysteresis_costs_almost_none_of_the_revenue_that_the_top_fifth_will_bring(
+    run: tuple[dict[str, Any], list[Cutoff]],
+) -> None:
+    by_score = [cap20((cutoff.scores,), cutoff.spend_after) for cutoff in run[1]]
+    by_held_tier = [cap20((cutoff.scores, cutoff.held), cutoff.spend_after) for cutoff in run[1]]
+
+    assert np.mean(by_score) > 0.65
+    assert np.mean(by_score) - np.mean(by_held_tier) <= 0.01
