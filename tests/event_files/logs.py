@@ -26,9 +26,7 @@ def make_rules_policy(**overrides: Any) -> Policy:
         "refund": EventRule(Family.REFUND, amount_path=("amount",)),
         "browse": EventRule(Family.BROWSE),
         "watch": EventRule(Family.CONTENT, fixed_value=0.5),
-        "rating": EventRule(
-            Family.FEEDBACK, satisfaction_path=("properties", "rating"), satisfaction_range=(1.0, 5.0)
-        ),
+        "rating": EventRule(Family.FEEDBACK, satisfaction_path=("properties", "rating"), satisfaction_range=(1.0, 5.0)),
         "Order Completed": EventRule(Family.PURCHASE, amount_path=("properties", "revenue")),
     }
     fields: dict[str, Any] = {

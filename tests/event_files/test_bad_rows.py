@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_app.adapters.event_files.records import RECORD_BYTES_MAX
-from tests.event_files.logs import Outcome, read_log, write
+from tests.event_files.logs import Outcome, open_log, read_log, write
 
 HEADER = "event_id,customer_id,occurred_at,type,amount,currency,rating\n"
 GOOD = "e{n},c{n},2024-05-0{n}T10:00:00Z,purchase,1{n}.5,EUR,\n"
@@ -116,14 +116,17 @@ def test_a_line_of_ten_megabytes_is_refused_and_the_next_ones_are_read(tmp_path:
 def test_an_unclosed_quote_costs_its_own_line_only_even_in_a_long_file(tmp_path: Path) -> None:
     rows = [f"e{n},c{n},2024-05-01,purchase,{n},EUR,\n" for n in range(60_000)]
     rows[30_000] = 'e30000,c30000,2024-05-01,purchase,1,EUR,"\n'
-    outcome = read_log(write(tmp_path / "log.csv", HEADER + "".join(rows)))
-    assert outcome.counts.rows_accepted == 59_999
-    assert outcome.dead_letters[0]["source"]["row"] == 30_001
-    assert outcome.dead_letters[0]["raw"] == rows[30_000].rstrip("\n")
+    letters = tmp_path / "dead_letters.jsonl"
+    path = write(tmp_path / "log.csv", HEADER + "".join(rows))
+    with open_log(path, dead_letters_path=letters) as log:
+        assert log.counts.rows_accepted == 59_999
+    letter = json.loads(letters.read_bytes())
+    assert letter["source"]["row"] == 30_001
+    assert letter["raw"] == rows[30_000].rstrip("\n")
 
 
 def test_an_unclosed_quote_among_quoted_cells_costs_its_own_line_only(tmp_path: Path) -> None:
-    good = ['"e{n}","c{n}","2024-05-01","purchase","1","EUR",""\n'.format(n=n) for n in range(5)]
+    good = [f'"e{n}","c{n}","2024-05-01","purchase","1","EUR",""\n' for n in range(5)]
     bad = '"e9","c9","2024-05-01","purchase","1","EUR,""\n'
     outcome = read_log(write(tmp_path / "log.csv", HEADER + good[0] + bad + "".join(good[1:])))
     assert [event.customer_id for event in outcome.events] == ["c0", "c1", "c2", "c3", "c4"]
@@ -168,9 +171,7 @@ def parquet_row(**fields: Any) -> dict[str, Any]:
         ("invalid_satisfaction", {"type": "rating", "rating": 9.0}),
     ],
 )
-def test_a_bad_parquet_row_is_refused_alone_and_kept_as_json(
-    tmp_path: Path, code: str, fields: dict[str, Any]
-) -> None:
+def test_a_bad_parquet_row_is_refused_alone_and_kept_as_json(tmp_path: Path, code: str, fields: dict[str, Any]) -> None:
     path = tmp_path / "log.parquet"
     pq.write_table(pa.Table.from_pylist([parquet_row(rating=1.0), parquet_row(**fields), parquet_row()]), path)
     outcome = read_log(path)

@@ -47,7 +47,7 @@ def read_json_lines(blocks: ByteBlocks, normaliser: Normaliser) -> Iterator[Read
     if not first.strip():
         _fail(name, "is empty, there is nothing to read; leave it out")
     sample = _sample(first)
-    if not sample and first.lstrip().startswith(b"["):
+    if _is_array(first, sample):
         _fail(name, "begins as one JSON array; write one object a line instead, as jq -c '.[]' does")
     reader: NativeJsonReader | MappedJsonReader
     if not normaliser.options.mapping and (not sample or any(map(_is_native, sample))):
@@ -76,6 +76,18 @@ def _sample(first: bytes) -> list[dict[str, Any]]:
         if isinstance(document, dict):
             documents.append(document)
     return documents
+
+
+def _is_array(first: bytes, sample: list[dict[str, Any]]) -> bool:
+    """Tell one array over many lines from lines of which the first happens to be an array."""
+    start = first.lstrip()
+    if not start.startswith(b"["):
+        return False
+    try:
+        orjson.loads(start.partition(b"\n")[0])
+    except orjson.JSONDecodeError:
+        return True
+    return not sample
 
 
 def _is_native(document: dict[str, Any]) -> bool:

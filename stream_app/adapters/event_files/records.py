@@ -115,8 +115,11 @@ class RecordSplitter:
         # A newline ends a record when an even number of quotes stands before it.
         ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
         finished_bytes = len(data) if is_last else (int(ends[-1]) + 1 if len(ends) else 0)
-        is_rest_short = len(data) - finished_bytes <= RECORD_BYTES_MAX
-        if is_rest_short and self._is_regular(characters, quotes[quotes < finished_bytes], data[:finished_bytes]):
+        # Where nothing ends for long, a quote may have swallowed rows.
+        longest = max(int(np.diff(ends, prepend=-1).max(initial=0)), len(data) - finished_bytes)
+        if longest <= RECORD_BYTES_MAX and self._is_regular(
+            characters, quotes[quotes < finished_bytes], data[:finished_bytes]
+        ):
             return self._finish_lines(data, ends, is_last=is_last, has_quotes=has_quotes)
         return self._split_irregular(data, is_last=is_last)
 
