@@ -15,7 +15,7 @@ from tests.reference import ReferenceEvent
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 
-CUSTOMER_IDS = ("a", "b", "c", "aa", "ä", "customer-5", "z" * 9, "0")
+CUSTOMER_IDS = ("a", "b", "c", "aa", "ä", "customer-5", "z" * 255, "z" * 256)
 """Ids of several widths, so that batches differ in the width of their arrays; "ä" sorts last by bytes."""
 
 
