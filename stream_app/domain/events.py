@@ -99,14 +99,10 @@ class EventBatch:
 
     def select(self, index: NDArray[np.int64] | slice) -> EventBatch:
         """Take some events, in the order of the index."""
-        event_ids: Sequence[str]
-        if isinstance(index, slice):
-            event_ids = self.event_ids[index]
-        else:
-            event_ids = [self.event_ids[i] for i in index.tolist()]
+        ids = self.event_ids
         return EventBatch(
             customer_ids=self.customer_ids[index],
-            event_ids=event_ids,
+            event_ids=ids[index] if isinstance(index, slice) else [ids[place] for place in index.tolist()],
             event_keys=self.event_keys[index],
             times_ms=self.times_ms[index],
             families=self.families[index],

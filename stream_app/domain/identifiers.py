@@ -19,7 +19,7 @@ _MASK_64 = 2**64 - 1
 
 
 def pack_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
-    """Put ids into one array of bytes.
+    r"""Put ids into one array of bytes.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def pack_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
     Examples
     --------
     >>> pack_ids(["b", "ä"]).tolist()
-    [b'b', b'\\xc3\\xa4']
+    [b'b', b'\xc3\xa4']
     """
     if not len(ids):
         return np.empty(0, dtype="S1")
