@@ -336,7 +336,8 @@ def _axis_notes(axis: AxisResult, axis_policy: AxisPolicy, policy: Policy) -> li
     notes = []
     if axis.lines is None and axis_policy.cut_rule is CutRule.QUANTILES:
         known = int(axis.populations_end.sum() if policy.rates_everyone else axis.populations_end[1:].sum())
-        who = "customers" if policy.rates_everyone else "buyers"
+        who = "customer" if policy.rates_everyone else "buyer"
+        who += "" if known == 1 else "s"
         notes.append(
             f"No quantile cut points on the axis {axis.name}: {known:,} {who} at the end, "
             f"{policy.rated_customers_min:,} needed at the first tick of a day."

@@ -329,7 +329,7 @@ def test_one_customer_over_two_weeks_without_cut_points_gives_a_page() -> None:
     candidates = statistics.example_candidates()
     told = [ExampleCustomer(customer, headline, [(START_MS, 5.0)], []) for customer, headline in candidates]
     page = Page(render_report(report_data(policy, result, examples=told)))
-    assert any("1 buyers at the end, 100 needed" in text for text in page.texts)
+    assert any("1 buyer at the end, 100 needed" in text for text in page.texts)
     assert "No change of tier." in page.texts
     assert page.table_with("Day", "unrated")[1][1] == "1"
     assert page.table_with("28 days from", "prospect", "unrated")[1][-1] == "EUR\u00a010"

@@ -72,7 +72,7 @@ def naive_flap_count(moves: list[Move], axis: int) -> int:
     return count
 
 
-@pytest.fixture(params=[(1, None), (2, None), (3, 50)], ids=["all", "other-seed", "output-from"])
+@pytest.fixture(scope="module", params=[(1, None), (2, None), (3, 50)], ids=["all", "other-seed", "output-from"])
 def run(request: pytest.FixtureRequest) -> SyntheticRun:
     seed, output_from_day = request.param
     return random_run(TWO_AXES, seed=seed, output_from_day=output_from_day)

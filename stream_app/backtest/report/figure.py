@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from stream_app.backtest.report.markup import Markup, join, tag
-
-_NOTE_TURNS_AT: Final = 0.6
-"""Notes further right than this stand on the left of their place, so that they stay inside of the plot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +119,14 @@ def plot_area(plot: Plot, label: str) -> Markup:
         style=f"height:{plot.height_px}px",
     )
     y_labels = [tag("span", name, class_="y", style=f"bottom:{_number(100 * y)}%") for y, name in plot.y_marks]
+    # Notes far to the right stand on the left of their place, so that they stay inside; on narrow screens more of them.
     notes = [
         tag(
             "span",
             content,
             class_="note",
             style=f"left:{_number(100 * x)}%;bottom:{_number(100 * y)}%",
-            data_edge="end" if x > _NOTE_TURNS_AT else None,
+            data_edge="end" if x > 0.85 else "far" if x > 0.6 else None,
         )
         for x, y, content in plot.notes
     ]

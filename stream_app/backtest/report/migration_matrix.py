@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,9 @@ from stream_app.backtest.report.formats import percent, whole
 from stream_app.backtest.report.markup import Markup, join, tag
 from stream_app.backtest.results import AxisResult
 from stream_app.backtest.summary import plain
+
+_TIERS_SIDE_BY_SIDE: Final = 4
+"""With more tiers there is no room for two matrices side by side."""
 
 
 def migration_section(axis: AxisResult) -> Markup:
@@ -33,7 +38,7 @@ def migration_section(axis: AxisResult) -> Markup:
             axis.first_to_last,
             is_diagonal_shown=True,
         ),
-        class_="pair",
+        class_="pair" if len(axis.tiers) <= _TIERS_SIDE_BY_SIDE else "pair wide",
     )
 
 

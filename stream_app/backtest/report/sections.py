@@ -122,7 +122,11 @@ def _samples(data: ReportData) -> Markup | None:
         raw = sample.raw if len(sample.raw) <= _RAW_CHARACTERS_MAX else sample.raw[:_RAW_CHARACTERS_MAX] + "\u2026"
         about = f"{sample.source}: {sample.reason}" + (f", {sample.detail}" if sample.detail else "")
         items.append(tag("li", tag("p", about), tag("pre", tag("bdi", raw))))
-    return tag("details", tag("summary", f"{len(items)} examples of refused rows"), tag("ul", *items, class_="samples"))
+    return tag(
+        "details",
+        tag("summary", "1 refused row" if len(items) == 1 else f"{len(items)} of the refused rows"),
+        tag("ul", *items, class_="samples"),
+    )
 
 
 def how_to_read(policy: Policy) -> Markup:
@@ -140,7 +144,9 @@ def how_to_read(policy: Policy) -> Markup:
         tag("h2", "How to read it"),
         tag("dl", *words, class_="words"),
         tag("h3", "What the policy does with each segment"),
-        tag("p", f"{policy.objective} Owner: {policy.owner}. The first row that fits holds.") if policy.owner else None,
+        tag("p", f"Objective: {policy.objective}") if policy.objective else None,
+        tag("p", f"Owner: {policy.owner}") if policy.owner else None,
+        tag("p", "The first row that fits holds."),
         data_table(treatments),
         class_="card",
         id="reading",
