@@ -88,6 +88,8 @@ def run_reference(stream: Stream, scores: Mapping[str, ReferenceScore] = REFEREN
                     outcome.changes.append(numbered(change, event_number))
                 if engine.duplicate_count > duplicates_before:
                     outcome.duplicates.append(event_number)
+                    # The contract says nothing of a tier before an event that never was.
+                    outcome.tiers_before[-1] = (PROSPECT,) * axis_count
                 event_number += 1
             case Tick():
                 outcome.changes += engine.tick(operation.time_ms, knowledge)
