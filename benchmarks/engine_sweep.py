@@ -19,6 +19,7 @@ def run(scale: Scale) -> list[Measurement]:
     """Measure a daily sweep in ticks of an hour, and a tick that sweeps everybody at once."""
     warm = WarmEngine(replace(scale, warm_up_events=scale.warm_up_events // WARM_UP_SHARE), sweep_days=1)
     start_ms = (int(warm.source.now_ms) // MS_PER_DAY + 2) * MS_PER_DAY
+    warm.apply_until(start_ms)
     warm.tick(start_ms)
     return [
         _measure(warm, scale, start_ms, ticks_per_day=HOURS_PER_DAY),
@@ -33,8 +34,10 @@ def _measure(warm: WarmEngine, scale: Scale, start_ms: int, ticks_per_day: int) 
         stopwatch.begin_repetition()
         rescored = 0
         for number in range(1, ticks_per_day + 1):
+            time_ms = start_ms + day * MS_PER_DAY + number * step_ms
+            warm.apply_until(time_ms)
             with stopwatch.timed():
-                effects = warm.engine.tick(start_ms + day * MS_PER_DAY + number * step_ms, warm.knowledge)
+                effects = warm.engine.tick(time_ms, warm.knowledge)
             rescored += effects.rescored_count
             changes += len(effects.changes)
         counts.append(rescored)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +119,16 @@ class EventSource:
             cumulative = self._cumulative[zipf_exponent] = np.cumsum(weights) / weights.sum()
         ranks = np.searchsorted(cumulative, self._generator.random(count))
         return self._by_rank[np.minimum(ranks, len(self.ids) - 1)]
+
+    def until(self, time_ms: int, batch_events_max: int) -> Iterator[RawEvents]:
+        """Give the events of random customers up to about a time; time goes on to there."""
+        left = int((time_ms - self.now_ms) / self._mean_gap_ms)
+        while left > 0:
+            raw = self.draw(self.customers(min(left, batch_events_max), 0.0))
+            left -= len(raw)
+            # The sum of random gaps may be a little longer than the time there was.
+            yield replace(raw, times_ms=np.minimum(raw.times_ms, time_ms - 1))
+        self.now_ms = float(time_ms)
 
     def draw(self, customers: NDArray[np.int64], *, only_purchases: bool = False, slowness: float = 1.0) -> RawEvents:
         """Draw one event for each of these customers, one after the other.

@@ -57,6 +57,11 @@ class WarmEngine:
             self.renew(time_ms)
         return effects
 
+    def apply_until(self, time_ms: int) -> None:
+        """Let as many events count as come before a time."""
+        for raw in self.source.until(time_ms, _WARM_UP_BATCH):
+            self.engine.apply(raw.batch(), self.knowledge)
+
     def renew(self, time_ms: int) -> None:
         """Renew knowledge from the engine's population."""
         sketches = [self.engine.sketch()]
