@@ -20,6 +20,7 @@ PERIOD_MS: Final = 28 * MS_PER_DAY
 _DAYS_PER_YEAR: Final = 365.25
 
 Histogram = tuple[NDArray[np.float64], NDArray[np.int64]]
+_NO_HISTOGRAM: Final[Histogram] = (np.empty(0), np.empty(0, dtype=np.int64))
 
 
 class BacktestStatistics:
@@ -133,8 +134,7 @@ class BacktestStatistics:
         Parameters
         ----------
         score_histograms
-            Axis name to edges, shape `(m + 1,)`, and counts, shape `(m,)`, of the rated customers' scores; an axis may
-            be missing.
+            Axis name to edges `(m + 1,)` and counts `(m,)` of the rated customers' scores; an axis may be missing.
         knowledge
             In force at the end.
         populations
@@ -145,7 +145,6 @@ class BacktestStatistics:
         Returns
         -------
         StatisticsResult
-            Figures of the whole run.
         """
         change_times_ms, changes_by_day = self._changes_in_order()
         period_times_ms, revenue, purchase_counts, customer_days = self._periods_in_order()
@@ -155,7 +154,8 @@ class BacktestStatistics:
         for place, axis in enumerate(self._policy.axes):
             n_tiers = len(axis.tiers)
             n_states = n_tiers + STATE_COUNT
-            edges, counts = score_histograms.get(axis.name, (np.empty(0), np.empty(0, dtype=np.int64)))
+            edges, counts = score_histograms.get(axis.name, _NO_HISTOGRAM)
+            rated_days = int(daily[:, place, STATE_COUNT:n_states].sum())
             axes.append(
                 AxisResult(
                     name=axis.name,
@@ -169,7 +169,7 @@ class BacktestStatistics:
                     first_to_last=self._first_to_last(place, populations[place, STATE_COUNT:n_states]),
                     flap_count=int(self._histories.flap_counts[place]),
                     suppressed_count=int(self._suppressed_counts[place]),
-                    customer_years=float(daily[:, place, STATE_COUNT:n_states].sum()) / _DAYS_PER_YEAR,
+                    customer_years=rated_days / _DAYS_PER_YEAR,
                     revenue=revenue[:, place, :n_states],
                     purchase_counts=purchase_counts[:, place, :n_states],
                     customer_days=customer_days[:, place, :n_states],
