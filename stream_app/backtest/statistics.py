@@ -148,14 +148,12 @@ class BacktestStatistics:
         """
         change_times_ms, changes_by_day = self._changes_in_order()
         period_times_ms, revenue, purchase_counts, customer_days = self._periods_in_order()
-        daily = np.array(self._populations, dtype=np.int64).reshape(-1, self._n_axes, self._n_states)
-        cut_points = np.array(self._cut_points).reshape(-1, self._n_axes, self._n_tiers - 1)
+        daily, cut_points = self._days_in_order()
         axes = []
         for place, axis in enumerate(self._policy.axes):
             n_tiers = len(axis.tiers)
             n_states = n_tiers + STATE_COUNT
             edges, counts = score_histograms.get(axis.name, _NO_HISTOGRAM)
-            rated_days = int(daily[:, place, STATE_COUNT:n_states].sum())
             axes.append(
                 AxisResult(
                     name=axis.name,
@@ -169,7 +167,7 @@ class BacktestStatistics:
                     first_to_last=self._first_to_last(place, populations[place, STATE_COUNT:n_states]),
                     flap_count=int(self._histories.flap_counts[place]),
                     suppressed_count=int(self._suppressed_counts[place]),
-                    customer_years=rated_days / _DAYS_PER_YEAR,
+                    customer_years=int(daily[:, place, STATE_COUNT:].sum()) / _DAYS_PER_YEAR,
                     revenue=revenue[:, place, :n_states],
                     purchase_counts=purchase_counts[:, place, :n_states],
                     customer_days=customer_days[:, place, :n_states],
@@ -280,6 +278,11 @@ class BacktestStatistics:
         for day in days:
             counts[day - every_day.start] = self._changes_by_day[day]
         return np.array(every_day, dtype=np.int64) * MS_PER_DAY, counts
+
+    def _days_in_order(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Stack the recorded days: populations and cut points, each with days first, then axes."""
+        populations = np.array(self._populations, dtype=np.int64).reshape(-1, self._n_axes, self._n_states)
+        return populations, np.array(self._cut_points).reshape(-1, self._n_axes, self._n_tiers - 1)
 
     def _periods_in_order(
         self,
