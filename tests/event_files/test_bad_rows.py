@@ -140,6 +140,14 @@ def test_blank_lines_are_counted_as_ignored_rows(tmp_path: Path) -> None:
     assert [event.source[1] for event in outcome.events] == [1, 4]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_row_of_empty_cells_is_no_blank_line(tmp_path: Path, delimiter: str) -> None:
+    text = (HEADER + GOOD.format(n=1) + ",,,,,,\n" + " " * 99 + "\n").replace(",", delimiter)
+    outcome = read_log(write(tmp_path / "log.csv", text))
+    assert outcome.counts.rows_dead_letter == {"missing_field": 1}
+    assert outcome.counts.rows_ignored == {"blank_line": 1}
+
+
 def test_types_without_a_rule_are_ignored_and_told_by_name(tmp_path: Path) -> None:
     text = HEADER + GOOD.format(n=1) + "e2,,never,login,x,,\n" + "e3,c3,2024-05-03,login,,,\n"
     outcome = read_log(write(tmp_path / "log.csv", text))

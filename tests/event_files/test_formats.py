@@ -221,6 +221,20 @@ def test_numeric_customer_ids_of_parquet_become_their_decimal_text(
     assert [event.customer_id for event in read_log(path).events] == expected
 
 
+def test_structures_of_parquet_are_reached_by_dotted_paths(tmp_path: Path) -> None:
+    rows = [
+        {"user": {"id": "a", "x.y": None}, "ts": DAY_MS, "properties": {"revenue": "7,50", "x": {"cur": "USD"}}},
+        {"user": {"id": "b", "x.y": "e1"}, "ts": DAY_MS, "properties": {"revenue": "1.000,00", "x": None}},
+        {"user": {"id": "c", "x.y": "e2"}, "ts": DAY_MS, "properties": None},
+    ]
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    outcome = read_log(path, mapping={"currency": "properties.x.cur", "event_id": "user.x.y"})
+    told = [(e.customer_id, e.event_id, e.amount) for e in outcome.events]
+    assert told == [("a", "log.parquet:1", 3.75), ("b", "e1", 1000.0)]
+    assert outcome.counts.rows_dead_letter == {"missing_field": 1}
+
+
 def test_uuid_columns_of_parquet_are_read_as_text(tmp_path: Path) -> None:
     name = uuid.UUID(int=7)
     ids = pa.array([name.bytes], pa.uuid())

@@ -13,6 +13,8 @@ REQUIRED_FIELDS = ("customer_id", "occurred_at")
 SHOWN_COLUMNS_MAX = 40
 """How many column names a message lists."""
 
+_SHOWN_CHARACTERS_MAX = 80
+
 _ID_WORDS = ("id", "no", "nr", "number", "key", "code")
 
 
@@ -149,7 +151,7 @@ def choose_columns(file_name: str, columns: Sequence[str], mapping: Mapping[str,
             if len(candidates) == 1:
                 indices[field] = candidates[0]
             elif candidates:
-                names = [columns[i] for i in candidates]
+                names = [_shown(columns[i]) for i in candidates]
                 choices = " or ".join(f"--map {field}={name}" for name in names)
                 spare = "" if field in REQUIRED_FIELDS else f" (or --map {field}= for none)"
                 faults.append(f"{field} could be column {' or '.join(names)}; write {choices}{spare}")
@@ -205,8 +207,14 @@ def _plain(column: str) -> str:
     return _PUNCTUATION.sub("", column.strip().lower().removeprefix("properties."))
 
 
+def _shown(column: str) -> str:
+    """Write a column name for a message of one line."""
+    text = column[:_SHOWN_CHARACTERS_MAX]
+    return (text if text.isprintable() else ascii(text)) or "(no name)"
+
+
 def _columns_error(file_name: str, columns: Sequence[str], faults: list[str]) -> SettingsError:
-    names = ", ".join(column or "(no name)" for column in columns[:SHOWN_COLUMNS_MAX])
+    names = ", ".join(_shown(column) for column in columns[:SHOWN_COLUMNS_MAX])
     more = f" and {len(columns) - SHOWN_COLUMNS_MAX} more" if len(columns) > SHOWN_COLUMNS_MAX else ""
     found = f"columns found: {names}{more}"
     if len(faults) == 1:

@@ -24,6 +24,8 @@ from stream_app.domain.refusals import Refusal
 
 _WORD_FIELDS = ("customer_id", "event_id", "type", "currency", "order_id", "occurred_at")
 
+_BLANKS = b" \t\r\v\f"
+
 
 def read_delimited(blocks: ByteBlocks, normaliser: Normaliser) -> Iterator[ReadChunk]:
     """Read a delimited file.
@@ -64,6 +66,7 @@ class DelimitedReader:
         self._first = first[self._head.body_start :]
         delimiter = self._head.delimiter.encode()
         self._delimiter = delimiter
+        self._blanks = _BLANKS.replace(delimiter, b"")
         self._pattern = cell_pattern(delimiter)
         self._splitter = RecordSplitter(delimiter)
         self._decimal = options.decimal or recognise_decimal(self._number_cells())
@@ -108,12 +111,14 @@ class DelimitedReader:
         cleaned = clean_cells(array)
         return without_empty_words(cleaned) if field in _WORD_FIELDS else cleaned
 
-    @staticmethod
-    def _blank(records: RecordBlock) -> NDArray[np.bool_]:
-        lengths = records.ends - records.starts
-        is_blank = lengths <= 0
-        for index in np.flatnonzero((lengths > 0) & (lengths <= 8)).tolist():
-            is_blank[index] = not records.data[records.starts[index] : records.ends[index]].strip()
+    def _blank(self, records: RecordBlock) -> NDArray[np.bool_]:
+        is_blank = records.ends <= records.starts
+        if is_blank.all():
+            return is_blank
+        characters = np.frombuffer(records.data, dtype=np.uint8)
+        first = characters[np.minimum(records.starts, len(characters) - 1)]
+        for index in np.flatnonzero(np.isin(first, np.frombuffer(self._blanks, dtype=np.uint8)) & ~is_blank).tolist():
+            is_blank[index] = not records.data[records.starts[index] : records.ends[index]].strip(self._blanks)
         return is_blank
 
     def _cells_at_once(

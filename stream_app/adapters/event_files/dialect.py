@@ -155,7 +155,7 @@ def check_header(file_name: str, header: list[str], *, is_known: bool) -> None:
         Code `missing_header`.
     """
     if not is_known and any(_DATA_CELL.fullmatch(cell.strip()) for cell in header):
-        line = ", ".join(header)[:120]
+        line = ascii(", ".join(header)[:120])
         message = (
             f"{file_name}: the first line looks like data, not like column names = {line}; "
             "put a header line before it, for example customer_id,occurred_at,amount"

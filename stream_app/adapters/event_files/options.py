@@ -11,7 +11,7 @@ from typing import Literal
 
 from stream_app.domain.errors import SettingsError
 
-MEMORY_LIMIT_BYTES = 512 << 20
+MEMORY_LIMIT_BYTES = 256 << 20
 """Default memory of the sort; more rows than fit are sorted on disk."""
 
 UNMAPPED_TYPES_MAX = 50

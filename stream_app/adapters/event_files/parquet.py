@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stream_app.adapters.event_files.columns import ColumnChoice, choose_columns, expects_money, require_amount
+from stream_app.adapters.event_files.dialect import SAMPLE_ROWS_MAX, recognise_decimal
 from stream_app.adapters.event_files.discovery import EventFile
 from stream_app.adapters.event_files.ids import clean_cells
 from stream_app.adapters.event_files.normalising import Normaliser
@@ -33,17 +35,20 @@ def read_parquet(file: EventFile, normaliser: Normaliser, on_bytes: Callable[[in
         When it is broken.
     """
     with pq.ParquetFile(str(file.path)) as source:
-        names = list(source.schema_arrow.names)
+        names = list(_paths(source.schema_arrow))
         choice = choose_columns(str(file.path), names, normaliser.options.mapping)
         _require_amount(file, source, names, choice, normaliser)
         normaliser.has_types = normaliser.has_types or "type" in choice.indices
         chosen = {field: names[index] for field, index in choice.indices.items()}
         first_row = 1
+        decimal = normaliser.options.decimal
         row_total = max(source.metadata.num_rows, 1)
         wanted = list(dict.fromkeys(chosen.values()))
         for batch in source.iter_batches(batch_size=BATCH_ROWS, columns=wanted, use_threads=True):
             if batch.num_rows:
-                yield _chunk(batch, chosen, normaliser, first_row)
+                columns = {field: _column(batch, name) for field, name in chosen.items()}
+                decimal = decimal or _recognise_decimal(columns)
+                yield _chunk(batch, columns, normaliser, decimal, first_row)
                 first_row += batch.num_rows
                 on_bytes(file.size_bytes * (first_row - 1) // row_total)
     on_bytes(file.size_bytes)
@@ -59,24 +64,26 @@ def _require_amount(
     if "type" in choice.indices:
         column = names[choice.indices["type"]]
         head = next(source.iter_batches(batch_size=1024, columns=[column]), None)
-        texts, _ = plain_array(pa.nulls(0) if head is None else head.column(0))
+        texts, _ = plain_array(pa.nulls(0) if head is None else _column(head, column))
         types = {str(name or policy.default_event_type) for name in texts.unique().to_pylist()}
     require_amount(str(file.path), names, choice, is_needed=expects_money(policy, types))
 
 
-def _chunk(batch: pa.RecordBatch, chosen: dict[str, str], normaliser: Normaliser, first_row: int) -> ReadChunk:
+def _chunk(
+    batch: pa.RecordBatch, arrays: dict[str, Array], normaliser: Normaliser, decimal: str | None, first_row: int
+) -> ReadChunk:
     refused: dict[int, tuple[Refusal, str]] = {}
     columns: dict[str, Array] = {}
-    for field, name in chosen.items():
-        array, is_invalid = plain_array(batch.column(name))
-        columns[field] = clean_cells(array)
+    for field, array in arrays.items():
+        plain, is_invalid = plain_array(array)
+        columns[field] = clean_cells(plain)
         for index in np.flatnonzero(is_invalid).tolist():
             refused.setdefault(index, (Refusal.INVALID_UTF8, f"{field} is no UTF-8; mend the export"))
     indices = np.arange(batch.num_rows)
     if refused:
         indices = np.delete(indices, list(refused))
         columns = {field: array.take(pa.array(indices)) for field, array in columns.items()}
-    normalised = normaliser.normalise(columns, None)
+    normalised = normaliser.normalise(columns, decimal)
     for place, fault in normalised.faults.items():
         refused[int(indices[place])] = fault
     rows = [
@@ -91,6 +98,47 @@ def _chunk(batch: pa.RecordBatch, chosen: dict[str, str], normaliser: Normaliser
         ignored=normalised.ignored,
         unmapped_types=normalised.unmapped_types,
     )
+
+
+def _paths(schema: pa.Schema) -> Iterator[str]:
+    """Give the columns, those of a structure by their dotted paths."""
+    for field in schema:
+        yield from _paths_below(field, field.name)
+
+
+def _paths_below(field: pa.Field, path: str) -> Iterator[str]:
+    if pa.types.is_struct(field.type):
+        for inner in field.type:
+            yield from _paths_below(inner, f"{path}.{inner.name}")
+    else:
+        yield path
+
+
+def _column(batch: pa.RecordBatch, path: str) -> Array:
+    if path in batch.schema.names:
+        return batch.column(path)
+    name, _, rest = path.partition(".")
+    while name not in batch.schema.names:
+        more, _, rest = rest.partition(".")
+        name = f"{name}.{more}"
+    array = batch.column(name)
+    while rest:
+        name, _, rest = rest.partition(".")
+        while array.type.get_field_index(name) < 0:
+            more, _, rest = rest.partition(".")
+            name = f"{name}.{more}"
+        array = pc.struct_field(array, [array.type.get_field_index(name)])
+    return array
+
+
+def _recognise_decimal(columns: dict[str, Array]) -> str | None:
+    texts: list[str] = []
+    for field in ("amount", "satisfaction"):
+        if field in columns:
+            plain, _ = plain_array(columns[field])
+            if pa.types.is_string(plain.type):
+                texts += [text for text in plain.slice(0, SAMPLE_ROWS_MAX).to_pylist() if text]
+    return recognise_decimal(texts)
 
 
 def plain_array(array: Array) -> tuple[Array, Any]:

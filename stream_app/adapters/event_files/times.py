@@ -123,7 +123,8 @@ class TimeReader:
             array = pc.if_else(pa.array(is_null), pa.scalar(None, pa.int64()), array)
         values = _integers(array.cast(pa.int64()))
         is_day_number = (values >= _DAY_NUMBER_MIN) & (values <= _DAY_NUMBER_MAX) & ~is_null
-        times_ms = np.where(np.abs(values) < EPOCH_SECONDS_BELOW, values * MS_PER_SECOND, values)
+        is_seconds = (values > -EPOCH_SECONDS_BELOW) & (values < EPOCH_SECONDS_BELOW)
+        times_ms = np.where(is_seconds, values * MS_PER_SECOND, values)
         column = _checked(times_ms, array, is_null)
         if is_day_number.any():
             # As epoch seconds these would all lie in August 1970: 20240131 is a date.
@@ -151,8 +152,9 @@ class TimeReader:
         if len(texts) == texts.null_count or not self._read_uniform(texts, times_ms):
             self._read_mixed(texts, times_ms, faults)
         is_null = to_mask(texts.is_null())
-        column = _checked(times_ms, texts, is_null, faults)
-        return column
+        is_outside = (times_ms < TIME_MIN_MS) | (times_ms > TIME_MAX_MS)
+        self._read_singly(texts, np.flatnonzero(is_outside & ~is_null), times_ms, faults)
+        return _checked(times_ms, texts, is_null, faults)
 
     def _read_uniform(self, texts: Array, times_ms: NDArray[np.int64]) -> bool:
         """Read texts that are all of one kind; False when they are not."""
