@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import example, given
@@ -99,3 +102,24 @@ def split(content: bytes, cuts: list[int], *, quoted: bool) -> list[tuple[bytes,
             code = bad[index].code.value if index in bad else None
             told.append((b"" if code else found.raw_of(index), code))
     return told
+
+
+CELL = st.text(st.sampled_from('ab",;\n\r é'), max_size=8)
+
+
+@given(
+    notes=st.lists(st.tuples(CELL, CELL), min_size=1, max_size=12),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_what_a_csv_writer_writes_is_read_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, notes: list[tuple[str, str]], quoting: Literal[0, 1], line_end: str
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=quoting, lineterminator=line_end)
+    writer.writerow(["note", "customer_id", "occurred_at", "amount"])
+    writer.writerows([note, f"c{who}c", "2024-05-01", n] for n, (note, who) in enumerate(notes))
+    outcome = read_log(write(tmp_path_factory.mktemp("fuzz") / "log.csv", text.getvalue()))
+    assert [(event.customer_id, event.amount) for event in outcome.events] == [
+        (f"c{who}c", float(n)) for n, (_, who) in enumerate(notes)
+    ]
