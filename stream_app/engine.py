@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stream_app.domain.behaviour import Facts, HalfLives, enter_keys, keep_totals, remember
 from stream_app.domain.duplicates import find_duplicates
-from stream_app.domain.effects import PROSPECT, Cause, Changes, Effects, ScoredBlock
+from stream_app.domain.effects import PROSPECT, UNRATED, Cause, Changes, Effects, ScoredBlock
 from stream_app.domain.events import MS_PER_DAY, EventBatch
 from stream_app.domain.knowledge import Knowledge, Scoring
 from stream_app.domain.policy import Policy
@@ -105,22 +105,25 @@ class Engine:
         known_count = len(self.table)
         rounds, known, is_duplicate = self._lay_out(events)
         applied = np.flatnonzero(~is_duplicate)[rounds.event_indices]
-        standing = self._standing_of(known)
-        held = [state.held.copy() for state in standing.tiers]
+        is_rated_before = self._is_rated(known)
+        states_before = states_of(known["held"], is_rated_before)
+        held = known["held"].copy()
 
         after = remember(known, Facts.of(events, applied), rounds, self._half_lives)
         as_of_ms = np.maximum(after["clock_ms"], self.last_tick_ms)
         moment = Moment(rounds, self._is_rated(after), as_of_ms, Cause.EVENT)
-        is_rated_before = rounds.before(standing.is_rated, moment.is_rated)
         block = after if rounds.is_single else take_rows(after, rounds.last_places)
         enter_keys(block, events.event_keys[applied], rounds)
         is_new = rounds.unique_rows >= known_count
-        axes, changes, places = self._rate(after, block, standing, moment, (knowledge, is_new))
+        axes, changes, places = self._rate(after, block, moment, knowledge)
+        self._count(states_before[~is_new], -1)
+        self._count(states_of(block["held"], self._is_rated(block)), 1)
         self.table.scatter(rounds.unique_rows, block)
 
         tiers_before = np.full((len(events), len(axes)), PROSPECT, dtype=np.int8)
-        held_before = [rounds.before(known_held, axis.held_after) for known_held, axis in zip(held, axes, strict=True)]
-        tiers_before[applied] = states_of(np.stack(held_before, axis=1), is_rated_before)
+        held_before = [rounds.before(held[:, place], axis.held_after) for place, axis in enumerate(axes)]
+        was_rated = rounds.before(is_rated_before, moment.is_rated)
+        tiers_before[applied] = states_of(np.stack(held_before, axis=1), was_rated)
         if len(changes):
             order = np.lexsort((changes.axes, applied[places]))
             changes = changes.at_events(applied[places]).take(order)
@@ -259,7 +262,7 @@ class Engine:
             for own, s in zip(self._sketches, sketch.axes, strict=True)
         ]
         for _, block in self._chunks():
-            self._count(self._standing_of(block).states(), 1)
+            self._count(states_of(block["held"], self._is_rated(block)), 1)
             for place, own in enumerate(self._sketches):
                 buckets = block["bucket"][:, place]
                 np.add.at(own.histogram, buckets[buckets != NOT_HELD], 1)
@@ -278,32 +281,20 @@ class Engine:
         return rounds, known, is_duplicate
 
     def _rate(
-        self,
-        after: RowBlock,
-        block: RowBlock,
-        standing: Standing,
-        moment: Moment,
-        context: tuple[Knowledge, NDArray[np.bool_] | None],
+        self, after: RowBlock, block: RowBlock, moment: Moment, knowledge: Knowledge
     ) -> tuple[list[AxisRating], Changes, NDArray[np.int64]]:
-        """Score all axes, settle tiers, keep populations; writes the new standing into `block`."""
-        knowledge, is_new = context
-        states_before, buckets_before = standing.states(), standing.buckets.copy()
+        """Score all axes of the rows after each event and settle tiers in `block`, the rows after the last ones."""
+        standing = Standing.of(block)
+        buckets_before = standing.buckets.copy()
         axes = []
         for place, (axis, function) in enumerate(zip(self.policy.axes, self.functions.values(), strict=True)):
             bases = function.bases(after, moment.as_of_ms, knowledge.scoring)
             scored = weigh(bases, knowledge.scoring.weights[axis.name])
             rule = (knowledge.axes[axis.name], axis.confirmation_ms, function.bucket_width)
             axes.append(settle_axis(standing, place, scored, moment, rule))
-        standing.is_rated = self._is_rated(block)
         changes, places = Changes.none(len(axes)), np.empty(0, dtype=np.int64)
         if any(len(axis.places) for axis in axes):
-            ids = self.table.ids_of(moment.rounds.unique_rows)
-            changes, places = tell_changes(standing, axes, moment, ids, list(knowledge.axes.values()))
-        standing.write_to(block)
-        states = standing.states()
-        if is_new is not None or not np.array_equal(states, states_before):
-            self._count(states_before if is_new is None else states_before[~is_new], -1)
-            self._count(states, 1)
+            changes, places = tell_changes(standing, axes, moment, self.table.ids_of, list(knowledge.axes.values()))
         has_moved = buckets_before != standing.buckets
         for place, sketch in enumerate(self._sketches):
             own = has_moved[:, place]
@@ -315,12 +306,14 @@ class Engine:
     ) -> Effects:
         knowledge, cause = context
         block = self.table.gather(rows)
-        is_due = is_snapshot_due(block["turn"], last_tick_ms, time_ms) if last_tick_ms != NO_TICK_MS else None
-        if is_due is not None and is_due.any():
-            keep_totals(block, is_due, time_ms)
+        if last_tick_ms != NO_TICK_MS:
+            keep_totals(block, is_snapshot_due(block["turn"], last_tick_ms, time_ms), time_ms)
         as_of_ms = np.maximum(block["clock_ms"], time_ms)
         moment = Moment(all_once(rows), self._is_rated(block), as_of_ms, cause)
-        axes, changes, _ = self._rate(block, block, self._standing_of(block), moment, (knowledge, None))
+        axes, changes, _ = self._rate(block, block, moment, knowledge)
+        # In a sweep, states change by changes only.
+        np.subtract.at(self._populations, (changes.axes, np.maximum(changes.from_tiers, UNRATED) + _STATE_OFFSET), 1)
+        np.add.at(self._populations, (changes.axes, changes.to_tiers + _STATE_OFFSET), 1)
         for place, axis in enumerate(axes):
             self._sketches[place] = _add_terms(self._sketches[place], axis.terms[moment.is_rated])
         self.table.scatter(rows, block)
@@ -351,9 +344,6 @@ class Engine:
         if scoring.version != self.scoring_version:
             message = f"rows are scored by version {self.scoring_version}, events by {scoring.version}: tick first"
             raise ValueError(message)
-
-    def _standing_of(self, rows: RowBlock) -> Standing:
-        return Standing.of(rows, rates_everyone=self.policy.rates_everyone)
 
     def _is_rated(self, rows: RowBlock) -> NDArray[np.bool_]:
         return rated(rows, rates_everyone=self.policy.rates_everyone)

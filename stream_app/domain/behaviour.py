@@ -266,12 +266,18 @@ def keep_totals(block: RowBlock, is_due: NDArray[np.bool_], time_ms: int) -> Non
     time_ms
         The tick, in milliseconds since 1970-01-01 UTC.
     """
+    due = np.flatnonzero(is_due)
+    if not len(due):
+        return
+    rows = take_rows(block, due)
     for kept, now in (
         ("kept_s", np.int64(time_ms // MS_PER_SECOND)),
-        ("kept_gross_spend", block["gross_spend"][is_due]),
-        ("kept_baskets", block["basket_count"][is_due]),
+        ("kept_gross_spend", rows["gross_spend"]),
+        ("kept_baskets", rows["basket_count"]),
     ):
-        totals = block[kept][is_due]
+        totals = rows[kept].copy()
         totals[:, :-1] = totals[:, 1:]
         totals[:, -1] = now
-        block[kept][is_due] = totals
+        rows[kept] = totals
+    as_bytes = f"V{block.dtype.itemsize}"
+    block.view(as_bytes)[due] = rows.view(as_bytes)

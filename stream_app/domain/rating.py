@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,9 +17,9 @@ from stream_app.domain.rows import NOT_HELD, RowBlock
 from stream_app.domain.tiers import Rescore, Settled, TierState, needs_settling, settle
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Standing:
-    """Where some customers stand on every axis, taken out of their rows; `settle_axis` brings it up to date.
+    """Where some customers stand on every axis: views of their rows, so that what is settled is stored at once.
 
     Parameters
     ----------
@@ -29,52 +29,22 @@ class Standing:
         Shape `(u, n_axes)`: as stored.
     sequences
         Shape `(u,)`, uint32.
-    is_rated
-        Shape `(u,)`.
     """
 
     tiers: list[TierState]
     scores: NDArray[np.float64]
     buckets: NDArray[np.int32]
     sequences: NDArray[np.uint32]
-    is_rated: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, rows: RowBlock, *, rates_everyone: bool) -> Standing:
-        """Copy the standing out of rows of shape `(u,)`."""
-        held = rows["held"]
+    def of(cls, rows: RowBlock) -> Standing:
+        """Look into rows of shape `(u,)`."""
+        held, candidate, since_ms, cause = (rows[name] for name in ("held", "candidate", "since_ms", "candidate_cause"))
         tiers = [
-            TierState(
-                held[:, axis].copy(),
-                rows["candidate"][:, axis].copy(),
-                rows["since_ms"][:, axis].copy(),
-                rows["candidate_cause"][:, axis].copy(),
-            )
+            TierState(held[:, axis], candidate[:, axis], since_ms[:, axis], cause[:, axis])
             for axis in range(held.shape[1])
         ]
-        return cls(
-            tiers,
-            rows["score"].copy(),
-            rows["bucket"].copy(),
-            rows["sequence"].copy(),
-            rated(rows, rates_everyone=rates_everyone),
-        )
-
-    def states(self) -> NDArray[np.int8]:
-        """Shape `(u, n_axes)`: the held tier, or `UNRATED` or `PROSPECT`."""
-        held = np.stack([state.held for state in self.tiers], axis=1)
-        return states_of(held, self.is_rated)
-
-    def write_to(self, rows: RowBlock) -> None:
-        """Put the standing into rows of shape `(u,)`."""
-        for axis, state in enumerate(self.tiers):
-            rows["held"][:, axis] = state.held
-            rows["candidate"][:, axis] = state.candidate
-            rows["since_ms"][:, axis] = state.since_ms
-            rows["candidate_cause"][:, axis] = state.cause
-        rows["score"] = self.scores
-        rows["bucket"] = self.buckets
-        rows["sequence"] = self.sequences
+        return cls(tiers, rows["score"], rows["bucket"], rows["sequence"])
 
 
 def rated(rows: RowBlock, *, rates_everyone: bool) -> NDArray[np.bool_]:
@@ -215,7 +185,7 @@ def tell_changes(
     standing: Standing,
     axes: Sequence[AxisRating],
     moment: Moment,
-    ids: NDArray[np.bytes_],
+    ids_of: Callable[[NDArray[np.int64]], NDArray[np.bytes_]],
     knowledge: Sequence[AxisKnowledge | None],
 ) -> tuple[Changes, NDArray[np.int64]]:
     """Make the records of all changes, each with the whole segment; gives out the sequence numbers.
@@ -228,8 +198,8 @@ def tell_changes(
         One for each axis.
     moment
         The n re-scores.
-    ids
-        Shape `(u,)`: customer ids.
+    ids_of
+        Gives the customer ids of table rows.
     knowledge
         The lines in force, one for each axis.
 
@@ -265,7 +235,7 @@ def tell_changes(
         percentiles[own] = lines.percentiles(scores[own])
     changes = Changes(
         event_indices=np.full(len(places), -1, dtype=np.int64),
-        customer_ids=ids[customers],
+        customer_ids=ids_of(moment.rounds.unique_rows[customers]),
         sequences=sequences,
         axes=axis_numbers.astype(np.uint8),
         from_tiers=settled.from_tiers,
