@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.commands import CommandRun, run_command
 from benchmarks.measurement import Measurement
 from benchmarks.scale import Scale
-from benchmarks.simulated_log import event_count, simulated_log
+from benchmarks.simulated_log import cache_folder, event_count, simulated_log
 
 YEAR_GOAL = 200_000.0
 YEAR_FLOOR = 120_000.0
@@ -92,7 +92,8 @@ def run_help(scale: Scale) -> list[Measurement]:
 
 
 def _backtest(arguments: list[str]) -> tuple[CommandRun, dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="stream-app-benchmark-") as folder:
+    # A temporary folder of the system may lie in memory, and the year's changes take more than a gigabyte.
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="backtest-") as folder:
         taken = run_command(["backtest", *arguments, "--out", folder])
         return taken, json.loads((Path(folder) / "summary.json").read_bytes())
 

@@ -23,7 +23,7 @@ CEILING_SECONDS = 120.0
 
 def run(scale: Scale) -> list[Measurement]:
     """Measure how long the simulated shop takes."""
-    with tempfile.TemporaryDirectory(dir=_cache_folder(), prefix="simulate-") as folder:
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="simulate-") as folder:
         path = Path(folder) / "shop.parquet"
         taken = _simulate(scale, path)
         count = event_count(path)
@@ -47,7 +47,7 @@ def simulated_log(scale: Scale) -> Path:
     """Give the path of the log, which is made once."""
     path = _cache_path(scale)
     if not path.exists():
-        with tempfile.TemporaryDirectory(dir=_cache_folder(), prefix="log-") as folder:
+        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="log-") as folder:
             fresh = Path(folder) / "shop.parquet"
             _simulate(scale, fresh)
             _keep(fresh, scale)
@@ -76,10 +76,10 @@ def _keep(path: Path, scale: Scale) -> None:
 
 def _cache_path(scale: Scale) -> Path:
     name = f"shop-{scale.log_customers}-{scale.log_days}-{SEED}-{PURCHASES_PER_YEAR:g}-{ACTIVITY:g}.parquet"
-    return _cache_folder() / name
+    return cache_folder() / name
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     """Give the folder for logs, outside the repository."""
     chosen = os.environ.get(CACHE_VARIABLE)
     general = os.environ.get("XDG_CACHE_HOME")
