@@ -153,6 +153,24 @@ class _StatisticsObserver:
             self.statistics.record_day(time_ms, self.shards.populations(), knowledge)
 
 
+@dataclass(slots=True, eq=False)
+class _DuplicateLines:
+    """Counts the further line items of orders that were dropped as duplicates."""
+
+    log: EventLog
+    row_count: int = 0
+
+    def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:
+        if effects.is_duplicate.any():
+            self.row_count += int((self.log.rows_of(events.positions[effects.is_duplicate]) - 1).sum())
+
+    def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
+        """Count nothing: a tick has no events."""
+
+    def on_day(self, time_ms: int, knowledge: Knowledge) -> None:
+        """Count nothing: a day has no events."""
+
+
 def run_backtest(settings: BacktestSettings, progress: Progress | None = None) -> BacktestResult:
     """Replay an event log under a policy and write the results into a folder.
 
@@ -200,7 +218,12 @@ class _Run:
         if settings.score_every_ms is not None:
             schedule = (settings.score_from_ms, settings.score_every_ms)
             self.scores = ScoresFile(settings.out / SCORES_NAME, self.shards, policy, schedule)
-        observers: list[Observer] = [_StatisticsObserver(self.statistics, self.shards), self.changes]
+        self.duplicate_lines = _DuplicateLines(log)
+        observers: list[Observer] = [
+            _StatisticsObserver(self.statistics, self.shards),
+            self.duplicate_lines,
+            self.changes,
+        ]
         if self.scores is not None:
             observers.append(self.scores)
         self.replay = Replay(shards=self.shards, learner=self.learner, observers=observers, tick_ms=settings.tick_ms)
@@ -309,6 +332,8 @@ class _Run:
             ignored=counts.rows_ignored,
             dead_letters=counts.rows_dead_letter,
             merged_rows=counts.rows_merged,
+            duplicate_merged_rows=self.duplicate_lines.row_count,
+            copied_rows=counts.rows_copied,
             has_event_ids=self.log.has_event_ids,
             first_event_ms=self.log.first_time_ms,
             last_event_ms=self.log.last_time_ms,

@@ -25,6 +25,7 @@ TICK_STAGE: Final = "ticks"
 """Stage in which the engine applies ticks."""
 _SHORT_LOG_DAYS: Final = 56
 _MANY_DEAD_LETTERS: Final = 0.01
+_MANY_DUPLICATES: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,10 @@ class RunFacts:
         Reason code to the number of rows refused.
     merged_rows
         Line items that were added to another row of the same order.
+    duplicate_merged_rows
+        Those of them that belong to orders which the engine dropped as duplicates.
+    copied_rows
+        Line items that were left out as copies of another one.
     has_event_ids
         Whether the log names its events, so that duplicates can be told.
     first_event_ms, last_event_ms
@@ -60,6 +65,8 @@ class RunFacts:
     ignored: Mapping[str, int] = field(default_factory=dict)
     dead_letters: Mapping[str, int] = field(default_factory=dict)
     merged_rows: int = 0
+    duplicate_merged_rows: int = 0
+    copied_rows: int = 0
     has_event_ids: bool = True
     first_event_ms: int | None = None
     last_event_ms: int | None = None
@@ -86,7 +93,8 @@ def build_summary(policy: Policy, result: StatisticsResult, facts: RunFacts) -> 
         Plain values with these keys, none of which is ever missing:
 
         - `schema_version`
-        - `rows`: `read`, `applied`, `duplicates`, `merged`, `ignored` and `dead_letters` by reason, `equation` in words
+        - `rows`: `read`, `applied`, `duplicates`, `ignored` and `dead_letters` by reason, `merged` (applied rows
+          that are further line items of an order), `equation` in words
         - `time_span`: `first_event`, `last_event`, `output_from` (ISO 8601 or null), `days`
         - `events`: `applied`, `duplicates`, `by_family`
         - `customers`: `total`, `prospects`, `buyers`, `rated` (on the first axis)
@@ -100,7 +108,7 @@ def build_summary(policy: Policy, result: StatisticsResult, facts: RunFacts) -> 
     Raises
     ------
     ValueError
-        When rows read are not applied + duplicates + merged + ignored + dead letters: a bug of the driver.
+        When rows read are not applied + duplicates + ignored + dead letters: a bug of the driver.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -189,25 +197,27 @@ def iso_time(time_ms: int | None) -> str | None:
 def _rows(result: StatisticsResult, facts: RunFacts) -> dict[str, Any]:
     ignored, refused = sum(facts.ignored.values()), sum(facts.dead_letters.values())
     parts = {
-        "applied": result.applied_count,
-        "duplicates": result.duplicate_count,
-        "merged into their order": facts.merged_rows,
+        "applied": result.applied_count + facts.merged_rows - facts.duplicate_merged_rows,
+        "duplicates": _duplicate_rows(result, facts),
         "ignored": ignored,
         "dead letters": refused,
     }
     if facts.rows_read != sum(parts.values()):
         message = f"rows read = {facts.rows_read}, but they went to {parts}; every row must go to exactly one"
         raise ValueError(message)
-    shown = [f"{count:,} {name}" for name, count in parts.items() if count or name != "merged into their order"]
     return {
         "read": facts.rows_read,
-        "applied": result.applied_count,
-        "duplicates": result.duplicate_count,
-        "merged": facts.merged_rows,
+        "applied": parts["applied"],
+        "duplicates": parts["duplicates"],
         "ignored": _plain_counts(facts.ignored),
         "dead_letters": _plain_counts(facts.dead_letters),
-        "equation": f"{facts.rows_read:,} read = {' + '.join(shown)}",
+        "merged": facts.merged_rows - facts.duplicate_merged_rows,
+        "equation": f"{facts.rows_read:,} read = " + " + ".join(f"{count:,} {name}" for name, count in parts.items()),
     }
+
+
+def _duplicate_rows(result: StatisticsResult, facts: RunFacts) -> int:
+    return result.duplicate_count + facts.duplicate_merged_rows + facts.copied_rows
 
 
 def _time_span(result: StatisticsResult, facts: RunFacts) -> dict[str, Any]:
@@ -319,6 +329,11 @@ def _notes(policy: Policy, result: StatisticsResult, facts: RunFacts) -> list[st
         notes.append("The log has no purchase: nobody is a buyer, and nothing is said of revenue.")
     if not facts.has_event_ids:
         notes.append("No event ids: duplicates cannot be recognised.")
+    elif (duplicates := _duplicate_rows(result, facts)) > _MANY_DUPLICATES * facts.rows_read:
+        notes.append(
+            f"{percent(duplicates / facts.rows_read)} of all rows repeat an event id and were dropped; if they are "
+            "line items of orders, name the order's column with --map order_id=COLUMN."
+        )
     days = _time_span(result, facts)["days"]
     if days is not None and days < _SHORT_LOG_DAYS:
         notes.append(

@@ -69,8 +69,9 @@ class TurnOrder:
         waiting = self._turns[len(self._sorted_rows) : self._count]
         parts = []
         for low, high in spans:
-            start = np.searchsorted(self._sorted_turns, low, side="left")
-            end = np.searchsorted(self._sorted_turns, high, side="right")
+            # A Python int would make numpy convert the whole array at each call.
+            start = np.searchsorted(self._sorted_turns, np.uint16(low), side="left")
+            end = np.searchsorted(self._sorted_turns, np.uint16(high), side="right")
             parts.append(self._sorted_rows[start:end].astype(np.int64))
             parts.append(np.flatnonzero((waiting >= low) & (waiting <= high)) + len(self._sorted_rows))
         return np.concatenate(parts)

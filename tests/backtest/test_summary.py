@@ -99,10 +99,24 @@ def test_a_row_that_is_lost_or_counted_twice_is_a_bug_that_is_not_hidden(
         build_summary(TWO_AXES, result, replace(facts, rows_read=facts.rows_read + missing))
 
 
-def test_line_items_merged_into_their_order_are_part_of_the_equation(result: StatisticsResult) -> None:
+def test_line_items_share_the_fate_of_their_order(result: StatisticsResult) -> None:
     facts = facts_for(result)
-    summary = build_summary(TWO_AXES, result, replace(facts, rows_read=facts.rows_read + 6, merged_rows=6))
-    assert "6 merged into their order" in summary["rows"]["equation"]
+    alone = build_summary(TWO_AXES, result, facts)["rows"]
+    lines = replace(facts, rows_read=facts.rows_read + 13, merged_rows=9, duplicate_merged_rows=3, copied_rows=4)
+
+    rows = build_summary(TWO_AXES, result, lines)["rows"]
+
+    assert rows["applied"] == alone["applied"] + 6
+    assert rows["duplicates"] == alone["duplicates"] + 3 + 4
+    assert rows["merged"] == 6
+
+
+def test_many_repeated_ids_raise_the_question_of_line_items(result: StatisticsResult) -> None:
+    facts = facts_for(result)
+    many = replace(facts, rows_read=facts.rows_read + 100_000, copied_rows=100_000)
+
+    assert any("--map order_id=COLUMN" in note for note in build_summary(TWO_AXES, result, many)["notes"])
+    assert not any("order_id" in note for note in build_summary(TWO_AXES, result, facts)["notes"])
 
 
 def test_numbers_of_each_axis_are_those_of_the_statistics(run: SyntheticRun, result: StatisticsResult) -> None:

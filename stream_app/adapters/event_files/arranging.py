@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.adapters.event_files.copies import COPY_ORDER, LineCopies
 from stream_app.adapters.event_files.merging import LINE_ORDER, LineMerger
 from stream_app.adapters.event_files.options import EventLogOptions
 from stream_app.adapters.event_files.sorting import ARRIVAL_ORDER, EVENT_ORDER, sorted_batches
@@ -33,6 +34,8 @@ class ArrangedLog:
         Earliest and latest event time; None when there are none.
     merged_positions, merged_rows
         Shape `(n,)`, int64: positions of events of several rows, increasing, and their numbers of rows.
+    copy_count
+        Line items left out because they are copies of others.
     """
 
     path: Path
@@ -41,6 +44,7 @@ class ArrangedLog:
     last_time_ms: int | None
     merged_positions: NDArray[np.int64]
     merged_rows: NDArray[np.int64]
+    copy_count: int
 
 
 def arrange(
@@ -77,12 +81,14 @@ def _arrange(
     spool: Spool, options: EventLogOptions, on_phase: Callable[[Literal["merge", "sort"]], None]
 ) -> ArrangedLog:
     folder, memory = spool.folder, options.memory_limit_bytes
-    merger = LineMerger()
+    merger, copies = LineMerger(), LineCopies()
     merged = SpoolWriter(folder / "merged.arrows", EVENT_SCHEMA)
     if spool.lines.row_count:
         on_phase("merge")
-        lines = sorted_batches(read_spool(spool.lines.path), LINE_SCHEMA, LINE_ORDER, folder, memory)
-        merged.write_all(merger.merge(lines))
+        lines = read_spool(spool.lines.path)
+        if spool.has_event_ids:
+            lines = copies.leave_out(sorted_batches(lines, LINE_SCHEMA, COPY_ORDER, folder, memory))
+        merged.write_all(merger.merge(sorted_batches(lines, LINE_SCHEMA, LINE_ORDER, folder, memory)))
         spool.lines.path.unlink()
     is_sorted = not merged.row_count and (options.order == "arrival" or spool.is_sorted)
     result = spool.events
@@ -98,5 +104,11 @@ def _arrange(
     firsts = [time for time in (spool.first_time_ms, merger.first_time_ms) if time is not None]
     lasts = [time for time in (spool.last_time_ms, merger.last_time_ms) if time is not None]
     return ArrangedLog(
-        result.path, result.row_count, min(firsts, default=None), max(lasts, default=None), positions, rows
+        path=result.path,
+        event_count=result.row_count,
+        first_time_ms=min(firsts, default=None),
+        last_time_ms=max(lasts, default=None),
+        merged_positions=positions,
+        merged_rows=rows,
+        copy_count=copies.count,
     )

@@ -66,7 +66,7 @@ def open_event_log(patterns: Sequence[str], policy: Policy, options: EventLogOpt
     except BaseException:
         folder.cleanup()
         raise
-    counts = reader.tally.finish(arranged.event_count)
+    counts = reader.tally.finish(arranged.event_count, arranged.copy_count)
     return EventLog(files, folder, arranged, counts, has_event_ids=spool.has_event_ids, has_types=reader.has_types)
 
 

@@ -126,8 +126,10 @@ class ReadCounts:
         By reason code; reasons that did not occur are missing.
     rows_merged
         Accepted rows that are further line items of an order and so no events of their own.
+    rows_copied
+        Accepted rows that are copies of another line item of their order, and so left out.
     event_count
-        Events: `rows_accepted - rows_merged`.
+        Events: `rows_accepted - rows_merged - rows_copied`.
     unmapped_types
         Event types without a rule in the policy, with their rows; at most `UNMAPPED_TYPES_MAX` types are told.
     """
@@ -137,6 +139,7 @@ class ReadCounts:
     rows_ignored: Mapping[str, int]
     rows_dead_letter: Mapping[str, int]
     rows_merged: int
+    rows_copied: int
     event_count: int
     unmapped_types: Mapping[str, int]
 
@@ -161,14 +164,15 @@ class RowTally:
         if event_type in self.unmapped_types or len(self.unmapped_types) < UNMAPPED_TYPES_MAX:
             self.unmapped_types[event_type] += row_count
 
-    def finish(self, event_count: int) -> ReadCounts:
+    def finish(self, event_count: int, copy_count: int) -> ReadCounts:
         """Close the books."""
         return ReadCounts(
             rows_read=self.rows_read,
             rows_accepted=self.rows_accepted,
             rows_ignored=dict(sorted(self.ignored.items())),
             rows_dead_letter=dict(sorted(self.dead_letters.items())),
-            rows_merged=self.rows_accepted - event_count,
+            rows_merged=self.rows_accepted - event_count - copy_count,
+            rows_copied=copy_count,
             event_count=event_count,
             unmapped_types=dict(self.unmapped_types.most_common()),
         )

@@ -83,7 +83,6 @@ def accounting(data: ReportData) -> Markup:
     parts = [
         ("applied", rows["applied"], "good"),
         ("duplicates", rows["duplicates"], "quiet"),
-        ("merged into their order", rows["merged"], "quiet"),
         ("ignored", sum(rows["ignored"].values()), "quiet"),
         ("refused", sum(rows["dead_letters"].values()), "bad"),
     ]
