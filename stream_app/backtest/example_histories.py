@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from stream_app.adapters.event_files import EventLog
+from stream_app.backtest.outputs import ChangesFile
 from stream_app.backtest.report import DeadLetterSample, ExampleCustomer
 
 DEAD_LETTER_SAMPLES_MAX: Final = 20
 _RAW_SHOWN_MAX: Final = 300
 
 
-def collect_examples(candidates: Sequence[tuple[str, str]], log: EventLog, changes: Path) -> list[ExampleCustomer]:
+def collect_examples(
+    candidates: Sequence[tuple[str, str]], log: EventLog, changes: ChangesFile
+) -> list[ExampleCustomer]:
     """Fetch purchases and changes of the customers that the report tells of.
 
     Parameters
@@ -26,35 +27,22 @@ def collect_examples(candidates: Sequence[tuple[str, str]], log: EventLog, chang
     log
         The replayed log.
     changes
-        The complete `changes.jsonl`.
+        The finished `changes.jsonl`.
 
     Returns
     -------
     list[ExampleCustomer]
         In the order of the candidates.
     """
-    wanted = {customer_id: headline for customer_id, headline in candidates}
-    if not wanted:
+    headlines = dict(candidates)
+    if not headlines:
         return []
-    purchases = log.purchases_of(list(wanted))
-    told = _changes_of(set(wanted), changes)
+    purchases = log.purchases_of(list(headlines))
+    told = changes.changes_of(list(headlines))
     return [
-        ExampleCustomer(customer_id, headline, purchases.get(customer_id, []), told.get(customer_id, []))
-        for customer_id, headline in wanted.items()
+        ExampleCustomer(customer_id, headline, purchases.get(customer_id, []), told[customer_id])
+        for customer_id, headline in headlines.items()
     ]
-
-
-def _changes_of(customer_ids: set[str], path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Read the changes of a few customers; only lines in which an id stands are parsed."""
-    marks = [b'"customer_id":' + orjson.dumps(customer_id) for customer_id in customer_ids]
-    told: dict[str, list[dict[str, Any]]] = {}
-    with path.open("rb") as file:
-        for line in file:
-            if any(mark in line for mark in marks):
-                change = json.loads(line)
-                if change["customer_id"] in customer_ids:
-                    told.setdefault(change["customer_id"], []).append(change)
-    return told
 
 
 def sample_dead_letters(path: Path) -> list[DeadLetterSample]:

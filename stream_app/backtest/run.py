@@ -258,7 +258,7 @@ class _Run:
                 policy=self.policy,
                 result=result,
                 summary=summary,
-                examples=collect_examples(candidates, self.log, self.settings.out / CHANGES_NAME),
+                examples=collect_examples(candidates, self.log, self.changes),
                 dead_letters=sample_dead_letters(self.settings.out / DEAD_LETTERS_NAME),
             ),
         )

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_app.adapters.policy_file import load_policy
+from stream_app.backtest.report import ReportData
 from stream_app.backtest.run import BacktestResult
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
 from stream_app.domain.events import MS_PER_DAY
@@ -119,6 +120,21 @@ def test_the_reasons_of_a_change_add_up_to_its_distance_from_the_average_custome
     assert len(typical) > 50
     for distances in typical.values():
         assert np.ptp(distances) < 1e-9
+
+
+def test_the_report_tells_the_changes_of_its_examples_as_the_file_does(
+    replay: RunBacktest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[ReportData] = []
+    monkeypatch.setattr("stream_app.backtest.run.write_report", lambda _, data: shown.append(data))
+    replay("run")
+
+    examples = shown[0].examples
+    assert len(examples) > 3
+    for example in examples:
+        own = [change for change in records_of(tmp_path / "run") if change["customer_id"] == example.customer_id]
+        assert example.changes == own
+        assert example.purchases
 
 
 def test_segments_hold_every_customer_once_with_the_tier_that_was_told_last(

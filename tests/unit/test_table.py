@@ -121,6 +121,11 @@ def test_the_hash_of_an_id_depends_neither_on_its_array_nor_on_its_neighbours(id
     assert hash_ids(packed).tolist() == hash_ids(wide).tolist() == alone
 
 
+@given(st.lists(IDS, max_size=20))
+def test_packed_ids_are_the_bytes_of_each_id(ids: list[str]) -> None:
+    assert pack_ids(ids).tolist() == [customer_id.encode() for customer_id in ids]
+
+
 def test_hashes_of_similar_ids_are_spread_evenly() -> None:
     hashes = hash_ids(pack_ids([f"customer-{number}" for number in range(100_000)]))
 

@@ -48,6 +48,9 @@ class EventIds(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         """Give one id, or some of them."""
         if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return EventIds(self._texts.slice(start, max(0, stop - start)), self._positions[index], self._name_of)
             rows = np.arange(len(self))[index]
             return EventIds(self._texts.take(pa.array(rows)), self._positions[rows], self._name_of)
         place = range(len(self))[index]
