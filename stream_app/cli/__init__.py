@@ -8,6 +8,7 @@ import typer
 
 from stream_app import __version__
 from stream_app.cli.backtest import backtest as backtest_command
+from stream_app.cli.judge import judge as judge_command
 from stream_app.cli.policy import policy_app
 from stream_app.cli.simulate import simulate as simulate_command
 from stream_app.domain.errors import StreamAppError
@@ -47,6 +48,7 @@ def _root(
 
 
 app.command("backtest")(backtest_command)
+app.command("judge")(judge_command)
 app.command("simulate")(simulate_command)
 app.add_typer(policy_app, name="policy")
 

@@ -21,6 +21,7 @@ LearnerState = dict[str, NDArray[np.generic]]
 
 TOP_SHARE = 0.2
 TIE_SEED = 20_240
+CALIBRATION_BINS = 10
 PROBABILITY_MARGIN = 1e-6
 """Probabilities are kept this far from 0 and 1 before their logarithm is taken."""
 EXAMPLES_MAX = 50_000
@@ -143,6 +144,39 @@ def calibration_ratio(predicted: FloatArray, actual: FloatArray) -> float:
     """Give sum predicted over sum actual; NaN when nothing came."""
     total = float(actual.sum())
     return float(predicted.sum()) / total if total > 0.0 else float("nan")
+
+
+def lift_ratio(score: FloatArray, is_positive: BoolArray, top_share: float = TOP_SHARE) -> float:
+    """Give the share of positives in the top by score over that among all; 1 says nothing, NaN without any."""
+    rate = float(is_positive.mean()) if len(is_positive) else 0.0
+    return float(is_positive[_top(score, top_share)].mean()) / rate if rate > 0.0 else float("nan")
+
+
+def expected_calibration_error(probability: FloatArray, is_positive: BoolArray) -> float:
+    """Give how far probabilities are from what happened, on average over the examples; NaN without any.
+
+    Parameters
+    ----------
+    probability
+        Shape `(n,)`, in [0, 1].
+    is_positive
+        Shape `(n,)`.
+
+    Returns
+    -------
+    float
+        In [0, 1]: sum over `CALIBRATION_BINS` bins of equal width of |mean probability - share of positives|, weighted
+        by the bin's share of the examples.
+
+    References
+    ----------
+    C. Guo, G. Pleiss, Y. Sun, K. Weinberger (2017), On Calibration of Modern Neural Networks, ICML, eq. 3.
+    """
+    if not len(probability):
+        return float("nan")
+    bins = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, probability - is_positive)
+    return float(np.abs(gaps).sum()) / len(probability)
 
 
 def log_losses(probability: FloatArray, is_positive: BoolArray) -> FloatArray:
