@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Literal
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from stream_app.adapters.event_files.copies import COPY_ORDER, LineCopies
+from stream_app.adapters.event_files.interleaving import interleave
 from stream_app.adapters.event_files.merging import LINE_ORDER, LineMerger
 from stream_app.adapters.event_files.options import EventLogOptions
 from stream_app.adapters.event_files.sorting import ARRIVAL_ORDER, EVENT_ORDER, sorted_batches
@@ -26,8 +28,10 @@ class ArrangedLog:
 
     Parameters
     ----------
-    path
-        Their spool.
+    paths
+        Their spools, at most two, each in order.
+    order
+        Columns by which they are ordered.
     event_count
         How many there are.
     first_time_ms, last_time_ms
@@ -38,13 +42,19 @@ class ArrangedLog:
         Line items left out because they are copies of others.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
+    order: tuple[str, ...]
     event_count: int
     first_time_ms: int | None
     last_time_ms: int | None
     merged_positions: NDArray[np.int64]
     merged_rows: NDArray[np.int64]
     copy_count: int
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Give the events in order; each call begins anew."""
+        streams = [read_spool(path) for path in self.paths]
+        return interleave(streams[0], streams[1], self.order) if len(streams) > 1 else chain(*streams)
 
 
 def arrange(
@@ -90,25 +100,35 @@ def _arrange(
             lines = copies.leave_out(sorted_batches(lines, LINE_SCHEMA, COPY_ORDER, folder, memory))
         merged.write_all(merger.merge(sorted_batches(lines, LINE_SCHEMA, LINE_ORDER, folder, memory)))
         spool.lines.path.unlink()
-    is_sorted = not merged.row_count and (options.order == "arrival" or spool.is_sorted)
-    result = spool.events
-    if not is_sorted:
+    order = ARRIVAL_ORDER if options.order == "arrival" else EVENT_ORDER
+    spools = [spool.events, merged]
+    if options.order == "event" and not spool.is_sorted:
         on_phase("sort")
-        order_by = ARRIVAL_ORDER if options.order == "arrival" else EVENT_ORDER
-        unsorted = chain(read_spool(spool.events.path), read_spool(merged.path))
-        result = SpoolWriter(folder / "sorted.arrows", EVENT_SCHEMA)
-        result.write_all(sorted_batches(unsorted, EVENT_SCHEMA, order_by, folder, memory))
-        for part in (spool.events, merged):
-            part.path.unlink(missing_ok=True)
+        spools = [_sorted([spool.events, merged], order, folder / "sorted.arrows", memory)]
+    elif merged.row_count:
+        # What was read is in order already: only the orders are sorted, and put between at replay.
+        on_phase("sort")
+        spools[1] = _sorted([merged], order, folder / "orders.arrows", memory)
     positions, rows = merger.line_counts()
     firsts = [time for time in (spool.first_time_ms, merger.first_time_ms) if time is not None]
     lasts = [time for time in (spool.last_time_ms, merger.last_time_ms) if time is not None]
     return ArrangedLog(
-        path=result.path,
-        event_count=result.row_count,
+        paths=tuple(part.path for part in spools if part.row_count),
+        order=order,
+        event_count=sum(part.row_count for part in spools),
         first_time_ms=min(firsts, default=None),
         last_time_ms=max(lasts, default=None),
         merged_positions=positions,
         merged_rows=rows,
         copy_count=copies.count,
     )
+
+
+def _sorted(spools: Sequence[SpoolWriter], order: tuple[str, ...], path: Path, memory_limit_bytes: int) -> SpoolWriter:
+    """Sort spools into a new one; they are used up."""
+    rows = chain(*(read_spool(spool.path) for spool in spools))
+    result = SpoolWriter(path, EVENT_SCHEMA)
+    result.write_all(sorted_batches(rows, EVENT_SCHEMA, ", ".join(order), path.parent, memory_limit_bytes))
+    for spool in spools:
+        spool.path.unlink(missing_ok=True)
+    return result

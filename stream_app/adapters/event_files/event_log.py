@@ -18,7 +18,7 @@ from stream_app.adapters.event_files.discovery import EventFile, find_files
 from stream_app.adapters.event_files.options import EventLogOptions, ReadCounts, check_options
 from stream_app.adapters.event_files.reading import LogReader
 from stream_app.adapters.event_files.replay import read_batches
-from stream_app.adapters.event_files.spool import ROW_BITS, ROWS_MAX, Spool, read_spool
+from stream_app.adapters.event_files.spool import ROW_BITS, ROWS_MAX, Spool
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import EventBatch, Family
 from stream_app.domain.policy import Policy
@@ -135,7 +135,7 @@ class EventLog:
 
     def batches(self, *, events_max: int = EVENTS_MAX) -> Iterator[EventBatch]:
         """Give the events in order of replay, at most `events_max` at a time; each call begins anew."""
-        return read_batches(self._arranged.path, events_max, self._id_of)
+        return read_batches(self._arranged.batches(), events_max, self._id_of)
 
     def source_of(self, position: int) -> dict[str, object]:
         """Give file and row of an event, the row counted from 1 for the first data row."""
@@ -179,7 +179,7 @@ class EventLog:
         found: dict[str, list[tuple[int, float]]] = {name: [] for name in customer_ids}
         wanted = pa.array(list(found), pa.string())
         money = pa.array([int(Family.PURCHASE), int(Family.REFUND)], pa.uint8())
-        for batch in read_spool(self._arranged.path):
+        for batch in self._arranged.batches():
             is_wanted = pc.and_(
                 pc.is_in(batch.column("customer_id"), value_set=wanted),
                 pc.is_in(batch.column("family"), value_set=money),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stream_app.adapters.event_files.spool import read_spool
 from stream_app.adapters.event_files.text_arrays import Array, pack_texts, to_mask
 from stream_app.domain.events import EventBatch, event_keys
 
@@ -58,19 +56,21 @@ class EventIds(Sequence[str]):
         return self._name_of(int(self._positions[place])) if text is None else str(text)
 
 
-def read_batches(path: Path, events_max: int, name_of: Callable[[int], str]) -> Iterator[EventBatch]:
-    """Give the events of a spool in its order.
+def read_batches(
+    batches: Iterable[pa.RecordBatch], events_max: int, name_of: Callable[[int], str]
+) -> Iterator[EventBatch]:
+    """Give spooled events as batches for the engine.
 
     Parameters
     ----------
-    path
-        The spool.
+    batches
+        Events in the schema of the spool, in order.
     events_max
         Most events of a batch.
     name_of
         Makes the id of an event without one from its position.
     """
-    for spooled in read_spool(path):
+    for spooled in batches:
         for start in range(0, spooled.num_rows, events_max):
             yield _batch_of(spooled.slice(start, events_max), name_of)
 

@@ -12,8 +12,8 @@ SORTED_BATCH_ROWS = 1 << 16
 SORT_THREADS = 2
 _LEAST_MEMORY_BYTES = 64 << 20
 
-EVENT_ORDER = "time_ms, position"
-ARRIVAL_ORDER = "position"
+EVENT_ORDER = ("time_ms", "position")
+ARRIVAL_ORDER = ("position",)
 
 
 def sorted_batches(
