@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_app.adapters.event_files import ReadProgress
+from stream_app.adapters.codec.encoding import LazyIds
+from stream_app.adapters.event_files import EventLogOptions, ReadProgress, open_event_log
 from stream_app.adapters.event_files.replay import EventIds
+from stream_app.adapters.policy_file import load_policy
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import Family, event_keys
 from stream_app.domain.identifiers import pack_ids
@@ -126,3 +128,17 @@ def test_progress_is_told_up_to_the_whole(tmp_path: Path) -> None:
     assert [progress.phase for progress in told][-1] == "sort"
     assert told[-1].bytes_read == told[-1].bytes_total == path.stat().st_size
     assert told[-1].rows_read == 2
+
+
+def test_ids_picked_together_are_those_asked_for_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "event_id,customer_id,occurred_at,amount\n" + "e1,a,2024-01-01,1\n,b,2024-01-02,2\ne3,c,2024-01-03,3\n"
+    )
+    options = EventLogOptions(run_started_ms=1_900_000_000_000)
+    with open_event_log([str(path)], load_policy(None), options) as log:
+        (batch,) = log.batches()
+        ids = batch.select(slice(1, 3)).event_ids
+
+        assert isinstance(ids, LazyIds)
+        assert ids.pick([1, 0, 1]) == [ids[1], ids[0], ids[1]] == ["e3", "log.csv:2", "e3"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import orjson
@@ -26,6 +26,14 @@ class EventSources(Protocol):
 
     def of_event(self, index: int) -> Mapping[str, object]:
         """Give the source of one event: `topic, partition, offset`, or `file, row`; index into the batch."""
+
+
+@runtime_checkable
+class LazyIds(Protocol):
+    """Event ids that are cheaper to get together than one by one."""
+
+    def pick(self, indices: Sequence[int]) -> list[str]:
+        """Give several ids."""
 
 
 class ChangeEncoder:
@@ -145,11 +153,13 @@ class ChangeEncoder:
 
 
 def _trigger_ids(changes: Changes, event_ids: Sequence[str]) -> list[str | None]:
-    is_triggered = changes.is_triggered & (changes.event_indices >= 0)
-    return [
-        event_ids[index] if triggered else None
-        for index, triggered in zip(changes.event_indices.tolist(), is_triggered.tolist(), strict=True)
-    ]
+    told: list[str | None] = [None] * len(changes)
+    places = np.flatnonzero(changes.is_triggered & (changes.event_indices >= 0)).tolist()
+    indices = changes.event_indices[places].tolist()
+    picked = event_ids.pick(indices) if isinstance(event_ids, LazyIds) else [event_ids[index] for index in indices]
+    for place, event_id in zip(places, picked, strict=True):
+        told[place] = event_id
+    return told
 
 
 def change_headers(changes: Changes, *, source: str) -> list[list[tuple[str, bytes]]]:

@@ -55,6 +55,14 @@ class EventIds(Sequence[str]):
         text = self._texts[place].as_py()
         return self._name_of(int(self._positions[place])) if text is None else str(text)
 
+    def pick(self, indices: Sequence[int]) -> list[str]:
+        """Give several ids at once, which is faster than one by one."""
+        texts = self._texts.take(pa.array(indices, pa.int64())).to_pylist()
+        return [
+            self._name_of(int(self._positions[index])) if text is None else text
+            for index, text in zip(indices, texts, strict=True)
+        ]
+
 
 def read_batches(
     batches: Iterable[pa.RecordBatch], events_max: int, name_of: Callable[[int], str]
