@@ -159,17 +159,20 @@ def _growth_figures(growth: FloatArray, spend: FloatArray, previous_spend: Float
 
 def _calibration_figures(prediction: Prediction, outcome: Outcome) -> dict[str, float]:
     found: dict[str, float] = {}
-    if _is_whole(prediction.expected_purchases):
-        found["count_calibration"] = calibration_ratio(prediction.expected_purchases, outcome.baskets)
-    if _is_whole(prediction.expected_spend):
-        found["spend_calibration"] = calibration_ratio(prediction.expected_spend, outcome.spend)
-    if _is_whole(prediction.buy_probability):
-        found["buy_calibration_error"] = expected_calibration_error(prediction.buy_probability, outcome.baskets > 0.0)
+    purchases, spend = _whole(prediction.expected_purchases), _whole(prediction.expected_spend)
+    if purchases is not None:
+        found["count_calibration"] = calibration_ratio(purchases, outcome.baskets)
+    if spend is not None:
+        found["spend_calibration"] = calibration_ratio(spend, outcome.spend)
+    probability = _whole(prediction.buy_probability)
+    if probability is not None:
+        found["buy_calibration_error"] = expected_calibration_error(probability, outcome.baskets > 0.0)
     return found
 
 
-def _is_whole(values: FloatArray | None) -> bool:
-    return values is not None and bool(np.isfinite(values).all())
+def _whole(values: FloatArray | None) -> FloatArray | None:
+    """Give figures that every customer has; a mean over some of them would say something else."""
+    return values if values is not None and bool(np.isfinite(values).all()) else None
 
 
 def _ranking(values: FloatArray | None) -> FloatArray | None:

@@ -203,19 +203,17 @@ class Judge:
         covered = [cutoff_ms for cutoff_ms in cutoffs_ms if cutoff_ms + self.horizon_ms <= end_ms]
         if not covered:
             message = (
-                f"{self.scores.path}: no cutoff from {_day(cutoffs_ms[0])} to {_day(cutoffs_ms[-1])} has a whole horizon "
-                f"of {format_duration(self.horizon_ms)} before the log ends on {_day(end_ms)}; take a shorter --horizon, "
-                "earlier cutoffs, or a longer log"
+                f"{self.scores.path}: no cutoff from {_day(cutoffs_ms[0])} to {_day(cutoffs_ms[-1])} has a whole "
+                f"horizon of {format_duration(self.horizon_ms)} before the log ends on {_day(end_ms)}; take a shorter "
+                "--horizon, earlier cutoffs, or a longer log"
             )
             raise SettingsError(message, code="no_whole_horizon")
         return covered
 
     def _judge_cutoff(self, cutoff_ms: int) -> JudgedCutoff | None:
         scored = self.scores.read(cutoff_ms)
-        is_buyer = scored.purchase_counts > 0
         customers = self.log.find(scored.customer_ids)
-        self._compare_counts(customers, scored.purchase_counts, cutoff_ms)
-        is_judged = is_buyer & (customers >= 0)
+        is_judged = (scored.purchase_counts > 0) & self._has_bought(customers, scored.purchase_counts, cutoff_ms)
         if not is_judged.any():
             return None
         question = Question(customers[is_judged], cutoff_ms, self.horizon_ms)
@@ -263,13 +261,18 @@ class Judge:
         places = tier_places(held, axes[0])
         return held_cap20(scored.numbers[f"{VALUE}_score"][is_judged], places[is_judged], spend)
 
-    def _compare_counts(self, customers: NDArray[np.int64], purchase_counts: NDArray[np.int64], cutoff_ms: int) -> None:
+    def _has_bought(
+        self, customers: NDArray[np.int64], purchase_counts: NDArray[np.int64], cutoff_ms: int
+    ) -> NDArray[np.bool_]:
+        """Tell whom the log knows as a buyer before the cutoff, and take note of where log and scores differ."""
         before = self.log.baskets.between(0, cutoff_ms)
         counts = before.sums(self.log.customer_count, before.purchase_counts)
         is_known = customers >= 0
+        found = np.where(is_known, counts[customers], 0.0)
         self._row_count += len(customers)
         self._unknown_count += int((~is_known).sum())
-        self._miscounted_count += int((counts[customers[is_known]] != purchase_counts[is_known]).sum())
+        self._miscounted_count += int((found[is_known] != purchase_counts[is_known]).sum())
+        return found > 0.0
 
     def _require_same_customers(self) -> None:
         if self._row_count and self._unknown_count == self._row_count:
@@ -293,9 +296,7 @@ class Judge:
             )
         without_before = sum(cutoff.cutoff_ms - self.horizon_ms < self.log.start_ms for cutoff in judged)
         if without_before:
-            notes.append(
-                f"{without_before} cutoffs are not a whole horizon after the log began: no growth is judged there."
-            )
+            notes.append(f"{without_before} cutoffs are less than a horizon after the log began: no growth is judged.")
         if self.comparison is not None:
             notes.extend(self.comparison.notes)
         return tuple(notes)

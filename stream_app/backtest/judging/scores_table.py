@@ -98,7 +98,8 @@ class ScoresTable:
         Raises
         ------
         SettingsError
-            Code `invalid_scores`, when a column has the wrong type or a customer stands there twice.
+            Code `invalid_scores`, when a column has the wrong type, a figure is impossible, or a customer stands there
+            twice.
         """
         wanted = pa.scalar(cutoff_ms, pa.timestamp("ms", tz="UTC")).cast(self._cutoff_type)
         try:
@@ -117,7 +118,16 @@ class ScoresTable:
             raise _invalid(self.path, "a row has no customer_id")
         if len(set(names)) != len(names):
             raise _invalid(self.path, "a customer stands twice at one cutoff")
+        self._check(numbers)
         return ScoredCustomers(names, np.asarray(counts.to_numpy(), dtype=np.int64), numbers, tiers)
+
+    def _check(self, numbers: dict[str, FloatArray]) -> None:
+        for name, values in numbers.items():
+            if np.isinf(values).any():
+                raise _invalid(self.path, f"{name} is infinite in a row")
+        probabilities = numbers["buy_probability"]
+        if ((probabilities < 0.0) | (probabilities > 1.0)).any():
+            raise _invalid(self.path, "buy_probability is not in [0, 1] in a row")
 
     def _numbers(self, table: pa.Table, name: str) -> FloatArray:
         if name not in self._names:

@@ -31,10 +31,10 @@ def snapshot_features(log: PurchaseLog, question: Question) -> FloatArray:
     Returns
     -------
     FloatArray
-        Shape `(n, 28)`, finite: log1p of baskets, age, days since the last purchase, total, mean, last and largest basket,
-        mean time between purchases, of their overdue ratio and rate per 30 days, of spend and baskets of the last 30, 91
-        and 182 days, of decayed counts and spends at four half-lives, of prev and of the number of refunds; then the
-        refunded share and whether there was one basket only.
+        Shape `(n, 28)`, finite: log1p of baskets, age, days since the last purchase, total, mean, last and largest
+        basket, mean time between baskets, of how overdue the next one is and of baskets per 30 days, of spend and
+        baskets of the last 30, 91 and 182 days, of decayed counts and spends at four half-lives, of prev and of the
+        number of refunds; then the refunded share and whether there was one basket only.
     """
     who, count, cutoff_ms = question.customers, log.customer_count, question.cutoff_ms
     before, refunds = log.baskets.between(0, cutoff_ms), log.refunds.between(0, cutoff_ms)

@@ -56,11 +56,11 @@ def exact_rank_tiers(scores: FloatArray, axis: AxisPolicy) -> IntArray:
     """
     cuts = np.array(axis.cuts, dtype=np.float64)
     if axis.cut_rule is CutRule.ABSOLUTE:
-        return np.searchsorted(cuts, scores, side="right").astype(np.int64)
+        return np.asarray(np.searchsorted(cuts, scores, side="right"), dtype=np.int64)
     count = len(scores)
     at_or_above = count - np.searchsorted(np.sort(scores), scores, side="left")
     above_max = np.floor((1.0 - cuts) * count + count * SHARE_TOLERANCE)
-    return (at_or_above[:, None] <= above_max[None, :]).sum(axis=1).astype(np.int64)
+    return np.asarray((at_or_above[:, None] <= above_max[None, :]).sum(axis=1), dtype=np.int64)
 
 
 def tiers_off(scores: FloatArray, rank_tiers: IntArray, axis: AxisPolicy) -> float:
