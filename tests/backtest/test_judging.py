@@ -146,7 +146,9 @@ def test_customers_without_a_purchase_before_the_cutoff_are_not_judged(tmp_path:
 
 
 def test_figures_that_the_scores_do_not_have_are_null(tmp_path: Path) -> None:
-    rows = [{name: row[name] for name in ("day", "customer", "count", "value") if name in row} for row in SCORED]
+    rows: list[dict[str, Any]] = [
+        {name: row[name] for name in ("day", "customer", "count", "value") if name in row} for row in SCORED
+    ]
 
     document = judge(tmp_path, rows).as_document()
 
