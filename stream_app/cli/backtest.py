@@ -46,12 +46,13 @@ def backtest(
 
     from stream_app.adapters.policy_file import load_policy
     from stream_app.backtest.run import BacktestSettings, run_backtest
+    from stream_app.cli.arguments import parse_mapping, parse_moment_ms, parse_span_ms
     from stream_app.cli.progress import show_progress
     from stream_app.domain.events import MS_PER_MINUTE
 
     chosen = load_policy(policy)
     if sweep is not None:
-        sweep_ms = _duration_ms("--sweep", sweep)
+        sweep_ms = parse_span_ms("--sweep", sweep)
         if sweep_ms % MS_PER_MINUTE:
             message = f"--sweep: {sweep}; take whole minutes, such as 1d or 7d"
             raise SettingsError(message, code="invalid_sweep_period")
@@ -61,16 +62,16 @@ def backtest(
         policy=chosen,
         out=out,
         run_started_ms=int(time.time() * 1000),
-        mapping=_mapping(map_),
+        mapping=parse_mapping(map_),
         timezone=timezone,
         delimiter=delimiter,
         decimal=decimal,
         order=order.value,
-        from_ms=_time_ms("--from", from_, timezone),
-        to_ms=_time_ms("--to", to, timezone),
-        tick_ms=_duration_ms("--tick", tick),
-        score_every_ms=None if score_every is None else _duration_ms("--score-every", score_every),
-        score_from_ms=_time_ms("--score-from", score_from, None),
+        from_ms=parse_moment_ms("--from", from_, timezone),
+        to_ms=parse_moment_ms("--to", to, timezone),
+        tick_ms=parse_span_ms("--tick", tick),
+        score_every_ms=None if score_every is None else parse_span_ms("--score-every", score_every),
+        score_from_ms=parse_moment_ms("--score-from", score_from, None),
         shard_count=shards,
         save_state=save_state,
         load_state=load_state,
@@ -91,38 +92,3 @@ def _print_result(result: BacktestResult) -> None:
     for note in result.summary["notes"]:
         typer.echo(f"note: {note}")
     typer.echo(f"report: {result.report}")
-
-
-def _mapping(pairs: list[str]) -> dict[str, str]:
-    mapping = {}
-    for pair in pairs:
-        field, sign, column = pair.partition("=")
-        if not sign or not field:
-            message = f"--map: {pair!r} is not FIELD=COLUMN; write for example --map customer_id=client"
-            raise SettingsError(message, code="invalid_mapping")
-        mapping[field.strip()] = column.strip()
-    return mapping
-
-
-def _duration_ms(name: str, text: str) -> int:
-    from stream_app.domain.durations import parse_duration_ms
-
-    try:
-        return parse_duration_ms(text)
-    except SettingsError as error:
-        message = f"{name}: {error}"
-        raise SettingsError(message, code=error.code) from error
-
-
-def _time_ms(name: str, text: str | None, timezone: str | None) -> int | None:
-    if text is None:
-        return None
-    from stream_app.adapters.event_files.times import parse_timezone
-    from stream_app.adapters.event_rules import parse_time_ms
-    from stream_app.domain.errors import InvalidEventError
-
-    try:
-        return parse_time_ms(text, parse_timezone(timezone))
-    except InvalidEventError as error:
-        message = f"{name}: {error}; give a day such as 2024-06-01 or a time such as 2024-06-01T12:00:00Z"
-        raise SettingsError(message, code="invalid_time") from error

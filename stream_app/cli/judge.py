@@ -45,7 +45,7 @@ def judge(
     from stream_app.adapters.policy_file import load_policy
     from stream_app.backtest.judging.gates import GateSet, Verdict, check_gates
     from stream_app.backtest.judging.run import JudgeSettings, run_judgement
-    from stream_app.cli.backtest import _duration_ms, _mapping
+    from stream_app.cli.arguments import parse_mapping, parse_span_ms
     from stream_app.cli.judgement_table import print_judgement, show_judging
 
     settings = JudgeSettings(
@@ -53,9 +53,9 @@ def judge(
         patterns=tuple(events),
         policy=load_policy(policy),
         run_started_ms=int(time.time() * 1000),
-        horizon_ms=_duration_ms("--horizon", horizon),
+        horizon_ms=parse_span_ms("--horizon", horizon),
         changes=changes,
-        mapping=_mapping(map_),
+        mapping=parse_mapping(map_),
         timezone=timezone,
         delimiter=delimiter,
         decimal=decimal,

@@ -9,7 +9,6 @@ from random import Random
 import pytest
 
 from stream_app.domain.events import Family
-from stream_app.engine import CHUNK_ROWS
 from tests.equivalence.agreement import assert_outcomes_agree, assert_same_to_the_bit
 from tests.equivalence.runs import Driving, run_engine
 from tests.equivalence.third_axis import ALL_REFERENCE_SCORES, ALL_SCORES, THIRD_AXIS
@@ -91,9 +90,11 @@ def test_a_stream_in_batches_of_hundreds_agrees_with_the_reference() -> None:
     assert_same_to_the_bit(run_engine(stream, Driving((256, 1, 77)), ALL_SCORES), at_once)
 
 
-def test_sweeps_of_more_customers_than_a_chunk_agree_with_the_reference() -> None:
+def test_sweeps_of_more_customers_than_a_chunk_agree_with_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunk_rows = 1_000
+    monkeypatch.setattr("stream_app.engine.CHUNK_ROWS", chunk_rows)
     policy = replace(_POLICY, sweep_period_minutes=24 * 60)
-    stream = Stream(policy, _shop(11, customer_count=8_000, events_a_day=8_000, days=2))
+    stream = Stream(policy, _shop(11, customer_count=4_000, events_a_day=4_000, days=2))
     run = run_engine(stream, Driving((5_000,)), ALL_SCORES)
-    assert len(run.engines[0].table) > CHUNK_ROWS
+    assert len(run.engines[0].table) > 2 * chunk_rows
     assert_outcomes_agree(run.outcome, run_reference(stream, ALL_REFERENCE_SCORES))
