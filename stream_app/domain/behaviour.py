@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,22 +165,25 @@ def _fade_sums(
     rows["behaviour_count"] = sums[:, 2 * HALF_LIFE_COUNT :]
 
 
+def _add(rows: RowBlock, known: RowBlock, name: str, steps: NDArray[Any], rounds: Rounds) -> None:
+    """Add steps to a field, event by event; without any step, `rows` holds the known value already."""
+    if steps.any():
+        rows[name] = rounds.accumulate(np.add, known[name].astype(steps.dtype), steps)
+
+
 def _count_up(rows: RowBlock, known: RowBlock, events: Facts, rounds: Rounds, baskets: _Baskets) -> None:
     is_stated = ~np.isnan(events.satisfactions)
-    for name, step in (
+    for name, steps in (
         ("purchase_count", events.families == Family.PURCHASE),
         ("basket_count", baskets.opens),
         ("refund_count", events.families == Family.REFUND),
         ("satisfaction_count", is_stated),
+        ("log_count", (baskets.entry > 0).astype(np.int64) - (baskets.removal > 0)),
     ):
-        rows[name] = rounds.accumulate(np.add, known[name].astype(np.int64), step.astype(np.int64))
-    log_step = (baskets.entry > 0).astype(np.int64) - (baskets.removal > 0)
-    rows["log_count"] = rounds.accumulate(np.add, known["log_count"].astype(np.int64), log_step)
+        _add(rows, known, name, steps.astype(np.int64), rounds)
     if is_stated.any():
         stated = np.where(is_stated, events.satisfactions, 0.0)
         rows["satisfaction_sum"] = rounds.fade(known["satisfaction_sum"], np.ones(len(stated)), stated)
-    elif not rounds.is_single:
-        rows["satisfaction_sum"] = known["satisfaction_sum"][rounds.customer_indices]
     if (events.families >= BEHAVIOUR_FAMILIES[0]).any():
         times_s = events.times_ms // MS_PER_SECOND
         seen = np.where(
@@ -196,15 +200,14 @@ def _add_money(
 ) -> None:
     purchased, is_refund, amounts, baskets = facts
     entered, removed = _log_positive(baskets.entry), _log_positive(baskets.removal)
-    steps = {
-        "gross_spend": purchased,
-        "net_spend": np.where(is_refund, -amounts, amounts),
-        "refunded": np.where(is_refund, amounts, 0.0),
-        "log_sum": entered - removed,
-        "log_square_sum": entered * entered - removed * removed,
-    }
-    for name, step in steps.items():
-        rows[name] = rounds.accumulate(np.add, known[name], step)
+    for name, steps in (
+        ("gross_spend", purchased),
+        ("net_spend", np.where(is_refund, -amounts, amounts)),
+        ("refunded", np.where(is_refund, amounts, 0.0)),
+        ("log_sum", entered - removed),
+        ("log_square_sum", entered * entered - removed * removed),
+    ):
+        _add(rows, known, name, steps, rounds)
 
 
 def _log_positive(amounts: NDArray[np.float64]) -> NDArray[np.float64]:
