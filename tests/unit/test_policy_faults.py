@@ -1,6 +1,5 @@
 """Every fault of a policy file is reported, all at once, at its TOML path, with what to do."""
 
-import tomllib
 from collections.abc import Mapping
 
 import pytest
@@ -9,45 +8,8 @@ from hypothesis import strategies as st
 
 from stream_app.adapters.policy_file import default_document
 from stream_app.domain.errors import SettingsError
-from stream_app.domain.policy import Policy
-from stream_app.domain.policy_defaults import complete
 from stream_app.domain.policy_parsing import parse_policy
-
-AXIS = """
-[axes.value]
-score = "value"
-tiers = ["small", "big", "vip"]
-cut_rule = "quantiles"
-cuts = [0.8, 0.95]
-margin = 0.25
-confirmation = "0d"
-"""
-ANY = """
-[[treatments]]
-segment = ["*"]
-channel = "digital"
-action = "Serve."
-"""
-TWO_AXES = """
-[axes.value]
-score = "value"
-tiers = ["small", "big"]
-cut_rule = "quantiles"
-cuts = [0.8]
-margin = 0.25
-confirmation = "0d"
-[axes.worth]
-score = "value"
-tiers = ["low", "high"]
-cut_rule = "absolute"
-cuts = [3]
-margin = 2
-confirmation = "14d"
-"""
-
-
-def parse(text: str) -> Policy:
-    return parse_policy(complete(tomllib.loads(text), default_document()))
+from tests.policy_documents import AXIS, TWO_AXES, axis_with, parse
 
 
 def faults_of(text: str) -> tuple[str, ...]:
@@ -55,11 +17,6 @@ def faults_of(text: str) -> tuple[str, ...]:
         parse(text)
     assert caught.value.code == "invalid_policy"
     return caught.value.faults
-
-
-def axis_with(old: str, new: str) -> str:
-    assert old in AXIS
-    return AXIS.replace(old, new) + ANY
 
 
 def treatments(*segments: str) -> str:

@@ -7,50 +7,10 @@ import pytest
 from stream_app.adapters.policy_file import default_document
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import Family
-from stream_app.domain.policy import CutRule, EventRule, Policy, Treatment
+from stream_app.domain.policy import CutRule, EventRule, Treatment
 from stream_app.domain.policy_defaults import complete
 from stream_app.domain.policy_parsing import parse_policy
-
-AXIS = """
-[axes.value]
-score = "value"
-tiers = ["small", "big", "vip"]
-cut_rule = "quantiles"
-cuts = [0.8, 0.95]
-margin = 0.25
-confirmation = "0d"
-"""
-ANY = """
-[[treatments]]
-segment = ["*"]
-channel = "digital"
-action = "Serve."
-"""
-TWO_AXES = """
-[axes.value]
-score = "value"
-tiers = ["small", "big"]
-cut_rule = "quantiles"
-cuts = [0.8]
-margin = 0.25
-confirmation = "0d"
-[axes.worth]
-score = "value"
-tiers = ["low", "high"]
-cut_rule = "absolute"
-cuts = [3]
-margin = 2
-confirmation = "14d"
-"""
-
-
-def parse(text: str) -> Policy:
-    return parse_policy(complete(tomllib.loads(text), default_document()))
-
-
-def axis_with(old: str, new: str) -> str:
-    assert old in AXIS
-    return AXIS.replace(old, new) + ANY
+from tests.policy_documents import AXIS, TWO_AXES, axis_with, parse
 
 
 def treatments(*segments: str) -> str:
