@@ -18,6 +18,7 @@ from stream_app.domain.policy import Policy
 
 PERIOD_MS: Final = 28 * MS_PER_DAY
 _DAYS_PER_YEAR: Final = 365.25
+_CHANGES_AT_ONCE: Final = 4096
 
 Histogram = tuple[NDArray[np.float64], NDArray[np.int64]]
 _NO_HISTOGRAM: Final[Histogram] = (np.empty(0), np.empty(0, dtype=np.int64))
@@ -61,6 +62,8 @@ class BacktestStatistics:
         self._cut_points: list[NDArray[np.float64]] = []
         self._largest_purchase: tuple[float, bytes] | None = None
         self._time_reached_ms = 0
+        self._waiting: list[Changes] = []
+        self._waiting_count = 0
 
     def record_batch(self, batch: EventBatch, effects: Effects) -> None:
         """Count a batch of events and what it brought about.
@@ -146,6 +149,7 @@ class BacktestStatistics:
         -------
         StatisticsResult
         """
+        self._count_waiting()
         change_times_ms, changes_by_day = self._changes_in_order()
         period_times_ms, revenue, purchase_counts, customer_days = self._periods_in_order()
         daily, cut_points = self._days_in_order()
@@ -200,6 +204,7 @@ class BacktestStatistics:
         list[tuple[str, str]]
             Customer id and what the customer is an example of; each customer once; the same for the same run.
         """
+        self._count_waiting()
         largest = self._largest_purchase[1] if self._largest_purchase else None
         return choose_examples(self._policy, self._histories, self._time_reached_ms, largest)
 
@@ -210,7 +215,16 @@ class BacktestStatistics:
         if self._is_counted(time_ms):
             self._suppressed_counts += effects.suppressed_counts
         if len(effects.changes):
-            self._record_changes(effects.changes)
+            self._waiting.append(effects.changes)
+            self._waiting_count += len(effects.changes)
+            if self._waiting_count >= _CHANGES_AT_ONCE:
+                self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        """Count the changes that wait; most ticks bring a handful, and one call for many costs little more."""
+        if self._waiting:
+            self._record_changes(Changes.concatenate(self._waiting))
+            self._waiting, self._waiting_count = [], 0
 
     def _record_changes(self, changes: Changes) -> None:
         index = np.arange(len(changes))
