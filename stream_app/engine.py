@@ -311,9 +311,11 @@ class Engine:
         as_of_ms = np.maximum(block["clock_ms"], time_ms)
         moment = Moment(all_once(rows), self._is_rated(block), as_of_ms, cause)
         axes, changes, _ = self._rate(block, block, moment, knowledge)
-        # In a sweep, states change by changes only.
-        np.subtract.at(self._populations, (changes.axes, np.maximum(changes.from_tiers, UNRATED) + _STATE_OFFSET), 1)
-        np.add.at(self._populations, (changes.axes, changes.to_tiers + _STATE_OFFSET), 1)
+        if len(changes):
+            # In a sweep, states change by changes only.
+            left = np.maximum(changes.from_tiers, UNRATED) + _STATE_OFFSET
+            np.subtract.at(self._populations, (changes.axes, left), 1)
+            np.add.at(self._populations, (changes.axes, changes.to_tiers + _STATE_OFFSET), 1)
         for place, axis in enumerate(axes):
             self._sketches[place] = _add_terms(self._sketches[place], axis.terms[moment.is_rated])
         self.table.scatter(rows, block)

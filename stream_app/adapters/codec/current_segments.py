@@ -74,11 +74,11 @@ class CurrentSegmentEncoder:
             orjson.dumps(
                 {
                     "customer_id": customer_id.decode(),
-                    "segment": segment,
+                    "segment": orjson.Fragment(segment),
                     # A NaN is written as null.
                     "scores": dict(zip(axis_names, scores, strict=True)),
                     "sequence": sequence,
-                    "treatment": treatment,
+                    "treatment": orjson.Fragment(treatment),
                     "as_of": as_of,
                     "policy_version": policy_version,
                     "knowledge_version": knowledge_version,

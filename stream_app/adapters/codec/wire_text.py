@@ -67,6 +67,22 @@ def change_ids(customer_ids: Sequence[bytes], sequences: Sequence[int]) -> list[
     return ids
 
 
+def write_numbers(values: NDArray[np.float64]) -> list[bytes]:
+    """Write numbers as JSON, so that they read back to the bit; NaN is null.
+
+    Parameters
+    ----------
+    values
+        Shape `(n,)`, n > 0.
+
+    Examples
+    --------
+    >>> write_numbers(np.array([0.1, 3.0, np.nan]))
+    [b'0.1', b'3.0', b'null']
+    """
+    return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+
+
 class SegmentTexts:
     """Segments and their treatments as JSON, each written once.
 
@@ -81,9 +97,9 @@ class SegmentTexts:
         self._names = [
             {**dict(enumerate(axis.tiers)), UNRATED: UNRATED_NAME, PROSPECT: PROSPECT_NAME} for axis in policy.axes
         ]
-        self._kept: dict[tuple[int, ...], tuple[orjson.Fragment, orjson.Fragment]] = {}
+        self._kept: dict[tuple[int, ...], tuple[bytes, bytes]] = {}
 
-    def write(self, segments: NDArray[np.int8]) -> list[tuple[orjson.Fragment, orjson.Fragment]]:
+    def write(self, segments: NDArray[np.int8]) -> list[tuple[bytes, bytes]]:
         """Write segments and treatments.
 
         Parameters
@@ -93,19 +109,19 @@ class SegmentTexts:
 
         Returns
         -------
-        list[tuple[orjson.Fragment, orjson.Fragment]]
+        list[tuple[bytes, bytes]]
             Length n: the segment and the treatment, each a JSON object.
         """
         keys = [*map(tuple, segments.tolist())]
         for key in set(keys).difference(self._kept):
-            self._kept[key] = self._fragments(key)
+            self._kept[key] = self._texts(key)
         return [*map(self._kept.__getitem__, keys)]
 
-    def _fragments(self, key: tuple[int, ...]) -> tuple[orjson.Fragment, orjson.Fragment]:
+    def _texts(self, key: tuple[int, ...]) -> tuple[bytes, bytes]:
         tiers = tuple(names[tier] for names, tier in zip(self._names, key, strict=True))
         treatment = self._policy.treatment_for(tiers)
         segment = dict(zip(self._policy.axis_names, tiers, strict=True))
         return (
-            orjson.Fragment(orjson.dumps(segment)),
-            orjson.Fragment(orjson.dumps({"channel": treatment.channel, "action": treatment.action})),
+            orjson.dumps(segment),
+            orjson.dumps({"channel": treatment.channel, "action": treatment.action}),
         )
