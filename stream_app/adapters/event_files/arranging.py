@@ -17,6 +17,7 @@ from stream_app.adapters.event_files.copies import COPY_ORDER, LineCopies
 from stream_app.adapters.event_files.interleaving import interleave
 from stream_app.adapters.event_files.merging import LINE_ORDER, LineMerger
 from stream_app.adapters.event_files.options import EventLogOptions
+from stream_app.adapters.event_files.single_lines import LINES_MAX, SingleLines, are_single
 from stream_app.adapters.event_files.sorting import ARRIVAL_ORDER, EVENT_ORDER, sorted_batches
 from stream_app.adapters.event_files.spool import EVENT_SCHEMA, LINE_SCHEMA, Spool, SpoolWriter, read_spool
 from stream_app.domain.errors import SettingsError
@@ -91,27 +92,33 @@ def _arrange(
     spool: Spool, options: EventLogOptions, on_phase: Callable[[Literal["merge", "sort"]], None]
 ) -> ArrangedLog:
     folder, memory = spool.folder, options.memory_limit_bytes
-    merger, copies = LineMerger(), LineCopies()
-    merged = SpoolWriter(folder / "merged.arrows", EVENT_SCHEMA)
+    merger, copies, singles = LineMerger(), LineCopies(), SingleLines()
+    orders = SpoolWriter(folder / "orders.arrows", EVENT_SCHEMA)
+    are_orders_sorted = True
     if spool.lines.row_count:
         on_phase("merge")
         lines = read_spool(spool.lines.path)
-        if spool.has_event_ids:
-            lines = copies.leave_out(sorted_batches(lines, LINE_SCHEMA, COPY_ORDER, folder, memory))
-        merged.write_all(merger.merge(sorted_batches(lines, LINE_SCHEMA, LINE_ORDER, folder, memory)))
+        if spool.lines.row_count <= LINES_MAX and are_single(read_spool(spool.lines.path)):
+            orders.write_all(singles.events(lines))
+            are_orders_sorted = options.order == "arrival" or singles.is_sorted
+        else:
+            if spool.has_event_ids:
+                lines = copies.leave_out(sorted_batches(lines, LINE_SCHEMA, COPY_ORDER, folder, memory))
+            orders.write_all(merger.merge(sorted_batches(lines, LINE_SCHEMA, LINE_ORDER, folder, memory)))
+            are_orders_sorted = False
         spool.lines.path.unlink()
     order = ARRIVAL_ORDER if options.order == "arrival" else EVENT_ORDER
-    spools = [spool.events, merged]
+    spools = [spool.events, orders]
     if options.order == "event" and not spool.is_sorted:
         on_phase("sort")
-        spools = [_sorted([spool.events, merged], order, folder / "sorted.arrows", memory)]
-    elif merged.row_count:
+        spools = [_sorted([spool.events, orders], order, folder / "sorted.arrows", memory)]
+    elif not are_orders_sorted:
         # What was read is in order already: only the orders are sorted, and put between at replay.
         on_phase("sort")
-        spools[1] = _sorted([merged], order, folder / "orders.arrows", memory)
+        spools[1] = _sorted([orders], order, folder / "sorted_orders.arrows", memory)
     positions, rows = merger.line_counts()
-    firsts = [time for time in (spool.first_time_ms, merger.first_time_ms) if time is not None]
-    lasts = [time for time in (spool.last_time_ms, merger.last_time_ms) if time is not None]
+    firsts = [time for time in (spool.first_time_ms, singles.first_time_ms, merger.first_time_ms) if time is not None]
+    lasts = [time for time in (spool.last_time_ms, singles.last_time_ms, merger.last_time_ms) if time is not None]
     return ArrangedLog(
         paths=tuple(part.path for part in spools if part.row_count),
         order=order,
