@@ -220,7 +220,7 @@ class _Run:
                 file.discard()
             raise
         end_ms = self.replay.end_ms
-        write_segments(self.settings.out / SEGMENTS_NAME, self.shards, self.policy, end_ms, self.learner.knowledge)
+        write_segments(self.settings.out / SEGMENTS_NAME, self.shards, self.policy, end_ms, self.replay.in_force)
         if self.settings.save_state is not None:
             save_state(self.settings.save_state, self._state(end_ms), self.policy)
         result = self._statistics_result(end_ms)
@@ -281,7 +281,7 @@ class _Run:
         )
 
     def _statistics_result(self, end_ms: int) -> StatisticsResult:
-        sketches = self.shards.full_sketches(self.learner.knowledge.scoring, end_ms)
+        sketches = self.shards.full_sketches(self.replay.in_force.scoring, end_ms)
         histograms = {}
         functions = build_functions(self.policy, SCORES)
         for place, (name, function) in enumerate(functions.items()):
@@ -289,7 +289,7 @@ class _Run:
             histograms[name] = _coarse(merged.histogram, function.bucket_width)
         return self.statistics.finish(
             score_histograms=histograms,
-            knowledge=self.learner.knowledge,
+            knowledge=self.replay.in_force,
             populations=self.shards.populations(),
             segment_matrix=segment_matrix(self.shards, self.policy),
         )

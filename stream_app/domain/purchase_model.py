@@ -71,6 +71,10 @@ class PurchaseParameters:
             raise SettingsError(message, code="invalid_purchase_parameters")
 
 
+PRIOR_PARAMETERS = PurchaseParameters(r=0.5, alpha_weeks=10.0, a=0.5, b=2.0)
+"""What is believed of a shop before anything is known of it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PurchaseForecast:
     """What the model says of each customer.

@@ -45,7 +45,13 @@ class ChangeEncoder:
         self._segments = SegmentTexts(policy)
 
     def encode(
-        self, changes: Changes, *, knowledge_version: int, event_ids: Sequence[str], sources: EventSources
+        self,
+        changes: Changes,
+        *,
+        knowledge_version: int,
+        event_ids: Sequence[str],
+        sources: EventSources,
+        amount_unit: float = 1.0,
     ) -> list[bytes]:
         """Write changes, in their order.
 
@@ -59,6 +65,8 @@ class ChangeEncoder:
             Of the batch that `changes.event_indices` points into; empty for a tick.
         sources
             Of the same batch; a change that came in a tick has the tick as its source.
+        amount_unit
+            In what the scoring in force counts amounts.
 
         Returns
         -------
@@ -85,7 +93,7 @@ class ChangeEncoder:
             changes.cut_points.tolist(),
             changes.causes.tolist(),
             _trigger_ids(changes, event_ids),
-            self._reasons(changes),
+            self._reasons(changes, amount_unit),
             format_times(changes.effective_at_ms),
             changes.event_indices.tolist(),
             strict=True,
@@ -133,12 +141,13 @@ class ChangeEncoder:
             ) in columns
         ]
 
-    def _reasons(self, changes: Changes) -> list[list[Reason]]:
+    def _reasons(self, changes: Changes, amount_unit: float) -> list[list[Reason]]:
         currency = self._policy.reporting_currency
         explained: list[list[Reason]] = [[] for _ in range(len(changes))]
         for axis, (_, _, terms) in enumerate(self._axes):
             rows = np.flatnonzero(changes.axes == axis)
-            told = explain_columns(terms, changes.term_values[rows], changes.contributions[rows], currency)
+            own = (changes.term_values[rows], changes.contributions[rows])
+            told = explain_columns(terms, *own, currency, amount_unit)
             for row, reasons in zip(rows.tolist(), told, strict=True):
                 explained[row] = reasons
         return explained
