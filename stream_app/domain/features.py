@@ -181,29 +181,30 @@ def history_of(layout: FeatureLayout, rows: RowBlock, as_of_ms: NDArray[np.int64
 def _fill_windows(
     windows: FloatArray, layout: FeatureLayout, rows: RowBlock, times: tuple[FloatArray, FloatArray]
 ) -> None:
-    """Fill in spend and baskets of each window, segment by segment between kept totals, from now backwards.
+    """Fill in spend and baskets of each window from the segments between kept totals.
 
     Before the first kept total, purchases are taken as evenly spread from the first one, or over a period.
     """
     now_s, first_s = times
-    windows[:] = 0.0
+    kept_s = np.ascontiguousarray(rows["kept_s"].T, dtype=np.float64)
+    is_known = kept_s > 0.0
+    until = np.concatenate([kept_s[1:], now_s[None]])
+    since = np.where(is_known, kept_s, np.maximum(until - _PERIOD_S, np.minimum(first_s, until)))
+    totals = np.empty((len(kept_s) + 1, 2, len(rows)))
+    np.multiply(rows["kept_gross_spend"].T, is_known, out=totals[:-1, 0])
+    np.multiply(rows["kept_baskets"].T, is_known, out=totals[:-1, 1])
+    totals[-1, 0], totals[-1, 1] = rows["gross_spend"], rows["basket_count"]
+    steps = totals[1:] - totals[:-1]
+    inverse = 1.0 / np.maximum(until - since, 1.0)
     count = len(layout.window_periods)
-    starts = [now_s - periods * _PERIOD_S for periods in layout.window_periods]
-    until, spend, baskets = now_s, column(rows, "gross_spend"), column(rows, "basket_count")
-    for place in range(rows["kept_s"].shape[1] - 1, -1, -1):
-        kept_s = column(rows, "kept_s", place)
-        is_known = kept_s > 0.0
-        since = np.where(is_known, kept_s, np.maximum(until - _PERIOD_S, np.minimum(first_s, until)))
-        spend_since = column(rows, "kept_gross_spend", place) * is_known
-        baskets_since = column(rows, "kept_baskets", place) * is_known
-        inverse = 1.0 / np.maximum(until - since, 1.0)
-        spend_step, baskets_step = spend - spend_since, baskets - baskets_since
-        for number, start in enumerate(starts):
-            share = np.minimum(np.maximum((until - start) * inverse, 0.0), 1.0)
-            windows[number] += spend_step * share
-            windows[count + number] += baskets_step * share
-        until, spend, baskets = since, spend_since, baskets_since
-    np.maximum(windows, 0.0, out=windows)
+    for number, periods in enumerate(layout.window_periods):
+        shares = np.minimum(np.maximum((until - (now_s - periods * _PERIOD_S)) * inverse, 0.0), 1.0)
+        parts = steps * shares[:, None]
+        total = parts[-1]
+        # One after the other: a sum over an axis adds in another order for another number of rows.
+        for part in parts[-2::-1]:
+            total += part
+        np.maximum(total, 0.0, out=windows[number :: count])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
