@@ -20,7 +20,8 @@ from stream_app.domain.population import AxisSketch, PopulationSketch
 from stream_app.domain.rows import LAYOUT_VERSION, RowBlock, row_dtype
 from stream_app.engine import EngineClock
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+_LEARNER: Final = "learner:"
 _REBUILD: Final = "replay the log from its beginning without --load-state to build it anew"
 
 
@@ -38,6 +39,10 @@ class SavedState:
         Term sums added up over the shards.
     knowledge
         In force.
+    next_knowledge
+        For the next tick: another than that in force when it brings a new scoring.
+    learner
+        State of what learns, as plain arrays.
     time_reached_ms
         Events before this time are in the rows.
     next_tick_ms, tick_ms
@@ -51,6 +56,8 @@ class SavedState:
     clock: EngineClock
     sketch: PopulationSketch
     knowledge: Knowledge
+    next_knowledge: Knowledge
+    learner: dict[str, NDArray[np.generic]]
     time_reached_ms: int
     next_tick_ms: int
     tick_ms: int
@@ -91,12 +98,14 @@ def save_state(path: Path, state: SavedState, policy: Policy) -> None:
     arrays: dict[str, Any] = {
         "header": np.frombuffer(orjson.dumps(header), dtype=np.uint8),
         "knowledge": np.frombuffer(encode_knowledge(state.knowledge), dtype=np.uint8),
+        "next_knowledge": np.frombuffer(encode_knowledge(state.next_knowledge), dtype=np.uint8),
         "id_lengths": lengths,
         "id_bytes": np.frombuffer(b"".join(state.customer_ids.tolist()), dtype=np.uint8),
         "rows": state.rows.view(np.uint8),
     }
     for place, axis in enumerate(state.sketch.axes):
         arrays[f"term_sums_{place}"] = axis.term_sums
+    arrays |= {f"{_LEARNER}{name}": values for name, values in state.learner.items()}
     unfinished = path.with_name(path.name + ".partial")
     try:
         with unfinished.open("wb") as file:
@@ -187,6 +196,8 @@ def _assemble(arrays: dict[str, NDArray[Any]], header: dict[str, Any], policy: P
         clock=clock,
         sketch=PopulationSketch(clock.scoring_version, axes),
         knowledge=decode_knowledge(arrays["knowledge"].tobytes()),
+        next_knowledge=decode_knowledge(arrays["next_knowledge"].tobytes()),
+        learner={name.removeprefix(_LEARNER): values for name, values in arrays.items() if name.startswith(_LEARNER)},
         time_reached_ms=int(header["time_reached_ms"]),
         next_tick_ms=int(header["next_tick_ms"]),
         tick_ms=int(header["tick_ms"]),

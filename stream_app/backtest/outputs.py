@@ -104,7 +104,7 @@ class ChangesFile:
             knowledge_version=knowledge.version,
             event_ids=event_ids,
             sources=sources,
-            amount_unit=knowledge.scoring.population.amount_unit,
+            scoring=knowledge.scoring,
         )
         self._file.write(b"\n".join(records) + b"\n")
 

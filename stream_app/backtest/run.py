@@ -191,7 +191,7 @@ class _Run:
         policy = settings.policy
         self.settings, self.log, self.policy = settings, log, policy
         self.shards = Shards(policy, settings.shard_count)
-        self.learner = Learner(policy, knowledge=None if saved is None else saved.knowledge)
+        self.learner = Learner(policy, knowledge=None if saved is None else saved.next_knowledge)
         self.statistics = BacktestStatistics(policy, output_from_ms=settings.from_ms)
         terms = {name: function.terms for name, function in build_functions(policy, SCORES).items()}
         encoder = ChangeEncoder(policy, terms)
@@ -257,12 +257,16 @@ class _Run:
             # The term sums are added up over shards anyway, so one shard may have them all.
             sketch = saved.sketch if number == 0 else nobody
             engine.restore(saved.customer_ids[own], saved.rows[own], saved.clock, sketch)
+        self.learner.models.restore(saved.learner)
+        self.replay.in_force = saved.knowledge
         self.replay.next_tick_ms = saved.next_tick_ms
         self.replay.renewed_day = saved.renewed_day
         self.replay.watermark_ms = saved.time_reached_ms - 1
         if saved.knowledge.policy_hash != self.policy.content_hash:
             # The rows fit, but cuts or margins may have changed: draw the lines by the new policy at once.
-            self.learner.renew(saved.clock.last_tick_ms, self.shards.sketches())
+            # A scoring that waits for its tick has lines of the old policy; it comes back when one is due.
+            self.learner.knowledge = saved.knowledge
+            self.replay.in_force = self.learner.renew(saved.clock.last_tick_ms, self.shards.sketches())
 
     def _state(self, end_ms: int) -> SavedState:
         engines = self.shards.engines
@@ -273,7 +277,9 @@ class _Run:
             rows=np.concatenate([engine.table.rows for engine in engines]),
             clock=engines[0].clock,
             sketch=PopulationSketch(engines[0].scoring_version, axes),
-            knowledge=self.learner.knowledge,
+            knowledge=self.replay.in_force,
+            next_knowledge=self.learner.knowledge,
+            learner=self.learner.models.state(),
             time_reached_ms=end_ms,
             next_tick_ms=self.replay.next_tick_ms or end_ms,
             tick_ms=self.settings.tick_ms,

@@ -174,7 +174,12 @@ def history_of(layout: FeatureLayout, rows: RowBlock, as_of_ms: NDArray[np.int64
         left = decay(elapsed, half_life_ms)
         np.multiply(column(rows, "decayed_count", number), left, out=history[place + number])
         np.multiply(column(rows, "decayed_spend", number), left, out=history[place + HALF_LIFE_COUNT + number])
-    _fill_windows(history[place + 2 * HALF_LIFE_COUNT :], layout, rows, (as_of_ms * (1.0 / MS_PER_SECOND), first_s))
+    _fill_windows(
+        history[place + 2 * HALF_LIFE_COUNT :],
+        layout,
+        rows,
+        (np.multiply(as_of_ms, 1.0 / MS_PER_SECOND, dtype=np.float64), first_s),
+    )
     return history
 
 
@@ -204,7 +209,7 @@ def _fill_windows(
         # One after the other: a sum over an axis adds in another order for another number of rows.
         for part in parts[-2::-1]:
             total += part
-        np.maximum(total, 0.0, out=windows[number :: count])
+        np.maximum(total, 0.0, out=windows[number::count])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

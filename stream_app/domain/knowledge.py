@@ -14,6 +14,10 @@ from stream_app.domain.snapshots import SAMPLE_ALL
 QUANTILE_STEPS = 1000
 """Steps of the grid by which a score is told as a percentile: a tenth of a percent each."""
 
+HALF_BELIEVED_LABELS = 5_000
+"""Outcomes after which the learned term of the value score has half of its weight. With all of it from the first few
+hundred outcomes on, it would move many customers whom it moves back a week later."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LearnedProbability:
@@ -56,6 +60,11 @@ class Scoring:
     growth: LearnedProbability | None = None
     count: LearnedCount | None = None
     label_count: int = 0
+
+    @property
+    def label_share(self) -> float:
+        """How far what was learned from outcomes is believed in the value score, in [0, 1)."""
+        return 0.0 if self.count is None else self.label_count / (self.label_count + HALF_BELIEVED_LABELS)
 
     @property
     def has_seen_snapshots(self) -> bool:

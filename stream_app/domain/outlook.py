@@ -90,6 +90,11 @@ class Outlook:
         self.layout, self.history, self.scoring = layout, history, scoring
 
     @cached_property
+    def has_bought(self) -> FloatArray:
+        """1 for who has bought, else 0; shape `(n,)`."""
+        return (self.history[1] > 0.0).astype(np.float64)
+
+    @cached_property
     def formula(self) -> FormulaForecast:
         """What needs no label."""
         return formula_forecast(self.layout, self.history, self.scoring.population, self.layout.horizon_periods)
@@ -106,7 +111,8 @@ class Outlook:
         if learned is None:
             return formula
         score = column_score(learned.weights, self.features[: len(BASE_NAMES)])
-        return learned.stack.apply(probabilities(score), formula) * (self.history[1] > 0.0)
+        combined: FloatArray = learned.stack.apply(probabilities(score), formula) * self.has_bought
+        return combined
 
     @cached_property
     def learned_purchases(self) -> FloatArray | None:
@@ -115,8 +121,8 @@ class Outlook:
         if learned is None:
             return None
         score = column_score(learned.weights, self.features[: len(BASE_NAMES)])
-        counts: FloatArray = np.exp(np.minimum(score, LOG_COUNT_MAX)) * learned.ratio
-        return counts * (self.history[1] > 0.0)
+        counts: FloatArray = np.exp(np.minimum(score, LOG_COUNT_MAX)) * (learned.ratio * self.has_bought)
+        return counts
 
     @property
     def expected_purchases(self) -> FloatArray:

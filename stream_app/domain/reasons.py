@@ -61,6 +61,22 @@ class Term:
     is_log_amount: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """In what the terms of an axis are measured.
+
+    Parameters
+    ----------
+    weights
+        One for each term: those of the scoring in force.
+    amount_unit
+        In what amounts are counted, reporting currency.
+    """
+
+    weights: tuple[float, ...]
+    amount_unit: float
+
+
 class Reason(TypedDict):
     """One term of a score as it is told: its name, its contribution in units of the score, and its words."""
 
@@ -98,7 +114,7 @@ def explain_columns(
     term_values: NDArray[np.float64],
     contributions: NDArray[np.float64],
     currency: str,
-    amount_unit: float = 1.0,
+    scale: Scale | None = None,
 ) -> list[list[Reason]]:
     """Tell the terms of many scores of one axis, as `explain` does.
 
@@ -110,8 +126,8 @@ def explain_columns(
         Shape `(n, n_terms_max)`, with at least as many columns as there are terms.
     currency
         ISO 4217 code of the reporting currency.
-    amount_unit
-        In what amounts are counted in the terms.
+    scale
+        What the terms were weighted with and count amounts in; None: their own weights, and the reporting currency.
 
     Returns
     -------
@@ -125,8 +141,8 @@ def explain_columns(
     # Typical values are the same for all customers but for the last bits; without these, words can be kept.
     typicals = np.round(values - gains, _TYPICAL_DECIMALS)
     told_values = values
-    if amount_unit != 1.0:
-        told_values, typicals = (_in_currency(terms, part, amount_unit) for part in (values, typicals))
+    if scale is not None:
+        told_values, typicals = (_in_currency(terms, part, scale) for part in (values, typicals))
     columns = [
         [
             Reason(term=name, contribution=gain, text=describe(value, typical, currency))
@@ -147,13 +163,13 @@ def explain_columns(
     ]
 
 
-def _in_currency(terms: Sequence[Term], values: NDArray[np.float64], amount_unit: float) -> NDArray[np.float64]:
-    """Turn terms of log amounts in units into the same of amounts in the reporting currency."""
+def _in_currency(terms: Sequence[Term], values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
+    """Turn terms of log amounts into the same with their own weights and amounts in the reporting currency."""
     told = values.copy()
-    for place, term in enumerate(terms):
-        if term.is_log_amount:
-            logs = np.minimum(values[:, place] / term.weight, _LOG_SPEND_MAX)
-            told[:, place] = np.round(term.weight * np.log1p(np.expm1(logs) * amount_unit), _TYPICAL_DECIMALS)
+    for place, (term, weight) in enumerate(zip(terms, scale.weights, strict=True)):
+        if term.is_log_amount and weight != 0.0 and (weight != term.weight or scale.amount_unit != 1.0):
+            logs = np.minimum(values[:, place] / weight, _LOG_SPEND_MAX)
+            told[:, place] = np.round(term.weight * np.log1p(np.expm1(logs) * scale.amount_unit), _TYPICAL_DECIMALS)
     return told
 
 

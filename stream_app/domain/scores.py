@@ -110,6 +110,13 @@ def value_bases(outlook: Outlook) -> tuple[NDArray[np.float64], ...]:
     return recent, year, expected, learned
 
 
+def value_of(outlook: Outlook) -> NDArray[np.float64]:
+    """Give the value score, whether or not a policy has an axis of it; shape `(n,)`."""
+    recent, year, expected, learned = value_bases(outlook)
+    result: NDArray[np.float64] = 0.5 * recent + 0.5 * year + expected + outlook.scoring.label_share * learned
+    return result
+
+
 def _log_amount(amounts: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
     result: NDArray[np.float64] = np.log1p(np.maximum(amounts, 0.0) * (1.0 / unit))
     return result
@@ -231,12 +238,30 @@ def first_scoring(policy: Policy, functions: Mapping[str, ScoreFunction]) -> Sco
     return Scoring(version=1, weights=weights_for(functions, Evidence.NONE))
 
 
-def weights_for(functions: Mapping[str, ScoreFunction], evidence: Evidence) -> dict[str, tuple[float, ...]]:
-    """Give the weights of all axes' terms for a scoring that rests on such evidence."""
+def weights_for(
+    functions: Mapping[str, ScoreFunction], evidence: Evidence, label_share: float = 1.0
+) -> dict[str, tuple[float, ...]]:
+    """Give the weights of all axes' terms for a scoring.
+
+    Parameters
+    ----------
+    functions
+        Axis name to its score function.
+    evidence
+        What the scoring rests on.
+    label_share
+        How far learned amounts are believed, in [0, 1]; other learned terms bring their own weights.
+    """
     return {
-        name: tuple(term.weight if term.since <= evidence else 0.0 for term in function.terms)
+        name: tuple(_weight(term, evidence, label_share) for term in function.terms)
         for name, function in functions.items()
     }
+
+
+def _weight(term: Term, evidence: Evidence, label_share: float) -> float:
+    if term.since > evidence:
+        return 0.0
+    return term.weight * (label_share if term.since is Evidence.LABELS and term.is_log_amount else 1.0)
 
 
 def build_functions(policy: Policy, factories: Mapping[str, ScoreFactory]) -> dict[str, ScoreFunction]:

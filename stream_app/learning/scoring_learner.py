@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from stream_app.domain.policy import Policy
 from stream_app.domain.population_model import PopulationModel
 from stream_app.domain.reasons import Evidence
 from stream_app.domain.rows import column
-from stream_app.domain.scores import ScoreFunction, growth_bases, growth_probability_of, value_bases, weights_for
+from stream_app.domain.scores import ScoreFunction, growth_bases, growth_probability_of, value_of, weights_for
 from stream_app.domain.snapshots import SAMPLE_ALL, Snapshots
 from stream_app.learning.outcome_models import LABELS_MIN, OutcomeModels, Outcomes
 from stream_app.learning.pending import (
@@ -151,15 +151,16 @@ class ScoringLearner:
         self._switched = (time_ms, self._snapshot_count, known)
         count = self._models.count()
         evidence = Evidence.SNAPSHOTS if count is None else Evidence.LABELS
-        return Scoring(
+        scoring = Scoring(
             version=version,
-            weights=weights_for(self._functions, evidence),
+            weights={},
             population=self._population(),
             buy=self._models.buy(),
             growth=self._models.growth(),
             count=count,
             label_count=self.label_count,
         )
+        return replace(scoring, weights=weights_for(self._functions, evidence, scoring.label_share))
 
     def state(self) -> LearnerState:
         """Give everything needed to go on as plain arrays."""
@@ -283,10 +284,8 @@ class ScoringLearner:
 
 def _predict(outlook: Outlook) -> FloatArray:
     """Give value score, P(buy), P(growth) and expected purchases, shape `(4, n)`."""
-    recent, year, expected, learned = value_bases(outlook)
-    value = 0.5 * recent + 0.5 * year + expected + learned
     growth = growth_probability_of(_added(growth_bases(outlook)))
-    return np.stack([value, outlook.buy_probability, growth, outlook.expected_purchases])
+    return np.stack([value_of(outlook), outlook.buy_probability, growth, outlook.expected_purchases])
 
 
 def _added(parts: Sequence[FloatArray]) -> FloatArray:

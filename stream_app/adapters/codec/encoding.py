@@ -10,8 +10,9 @@ import orjson
 
 from stream_app.adapters.codec.wire_text import SegmentTexts, change_ids, format_times
 from stream_app.domain.effects import Cause, Changes
+from stream_app.domain.knowledge import Scoring
 from stream_app.domain.policy import Policy
-from stream_app.domain.reasons import Reason, Term, explain_columns
+from stream_app.domain.reasons import Reason, Scale, Term, explain_columns
 
 SCHEMA_URN = "urn:stream-app:schema:segment_changed:v1"
 """Schema of what is written, `schemas/segment_changed.v1.json`."""
@@ -51,7 +52,7 @@ class ChangeEncoder:
         knowledge_version: int,
         event_ids: Sequence[str],
         sources: EventSources,
-        amount_unit: float = 1.0,
+        scoring: Scoring | None = None,
     ) -> list[bytes]:
         """Write changes, in their order.
 
@@ -65,8 +66,8 @@ class ChangeEncoder:
             Of the batch that `changes.event_indices` points into; empty for a tick.
         sources
             Of the same batch; a change that came in a tick has the tick as its source.
-        amount_unit
-            In what the scoring in force counts amounts.
+        scoring
+            In force when it did; None: the terms have their own weights and count in the reporting currency.
 
         Returns
         -------
@@ -93,7 +94,7 @@ class ChangeEncoder:
             changes.cut_points.tolist(),
             changes.causes.tolist(),
             _trigger_ids(changes, event_ids),
-            self._reasons(changes, amount_unit),
+            self._reasons(changes, scoring),
             format_times(changes.effective_at_ms),
             changes.event_indices.tolist(),
             strict=True,
@@ -141,13 +142,16 @@ class ChangeEncoder:
             ) in columns
         ]
 
-    def _reasons(self, changes: Changes, amount_unit: float) -> list[list[Reason]]:
+    def _reasons(self, changes: Changes, scoring: Scoring | None) -> list[list[Reason]]:
         currency = self._policy.reporting_currency
         explained: list[list[Reason]] = [[] for _ in range(len(changes))]
-        for axis, (_, _, terms) in enumerate(self._axes):
+        for axis, (name, _, terms) in enumerate(self._axes):
+            scale = None
+            if scoring is not None and name in scoring.weights:
+                scale = Scale(scoring.weights[name], scoring.population.amount_unit)
             rows = np.flatnonzero(changes.axes == axis)
             own = (changes.term_values[rows], changes.contributions[rows])
-            told = explain_columns(terms, *own, currency, amount_unit)
+            told = explain_columns(terms, *own, currency, scale)
             for row, reasons in zip(rows.tolist(), told, strict=True):
                 explained[row] = reasons
         return explained
