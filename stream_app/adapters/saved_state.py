@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import orjson
@@ -21,7 +22,6 @@ from stream_app.domain.rows import LAYOUT_VERSION, RowBlock, row_dtype
 from stream_app.engine import EngineClock
 
 FORMAT_VERSION: Final = 2
-_LEARNER: Final = "learner:"
 _REBUILD: Final = "replay the log from its beginning without --load-state to build it anew"
 
 
@@ -105,7 +105,10 @@ def save_state(path: Path, state: SavedState, policy: Policy) -> None:
     }
     for place, axis in enumerate(state.sketch.axes):
         arrays[f"term_sums_{place}"] = axis.term_sums
-    arrays |= {f"{_LEARNER}{name}": values for name, values in state.learner.items()}
+    # One array in all: a checksum guards each array, and nothing what stands between many of them.
+    learner = io.BytesIO()
+    np.savez(learner, **cast("dict[str, Any]", state.learner))
+    arrays["learner"] = np.frombuffer(learner.getbuffer(), dtype=np.uint8)
     unfinished = path.with_name(path.name + ".partial")
     try:
         with unfinished.open("wb") as file:
@@ -197,12 +200,17 @@ def _assemble(arrays: dict[str, NDArray[Any]], header: dict[str, Any], policy: P
         sketch=PopulationSketch(clock.scoring_version, axes),
         knowledge=decode_knowledge(arrays["knowledge"].tobytes()),
         next_knowledge=decode_knowledge(arrays["next_knowledge"].tobytes()),
-        learner={name.removeprefix(_LEARNER): values for name, values in arrays.items() if name.startswith(_LEARNER)},
+        learner=_unpack(arrays["learner"]),
         time_reached_ms=int(header["time_reached_ms"]),
         next_tick_ms=int(header["next_tick_ms"]),
         tick_ms=int(header["tick_ms"]),
         renewed_day=int(header["renewed_day"]),
     )
+
+
+def _unpack(packed: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
+    with np.load(io.BytesIO(packed.tobytes()), allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def _split(id_bytes: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.bytes_]:

@@ -63,10 +63,10 @@ ScoreFactory = Callable[[Policy], ScoreFunction]
 class ValueScore:
     """How big a customer is: what was spent of late and in the past year, and what will be spent, on a log scale.
 
-    score = 0.5 L(d3) + 0.5 L(d4) + L(E[n] E[m]) + L(E'[n] E[m]), with L(x) = log1p(x / amount unit): d3 and d4 are the
+    score = (L(d3) + L(d4) + L(E[n] E[m]) + s L(E'[n] E[m])) / 2, with L(x) = log1p(x / amount unit): d3 and d4 are the
     net spends decayed with the policy's third and fourth half-life (90 and 365 days unless the policy says otherwise),
     E[n] the purchases that the purchase model expects over the horizon, E'[n] those of the learned model, E[m] the
-    amount of the next basket. A term that the scoring has no evidence for has the weight 0.
+    amount of the next basket, s how far labels are believed. What the scoring has no evidence for has the weight 0.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ class ValueScore:
         self.terms = (
             spend_recent_months(0.5),
             spend_past_year(0.5),
-            spend_expected(1.0, round(days)),
-            spend_learned(1.0, round(days)),
+            spend_expected(0.5, round(days)),
+            spend_learned(0.5, round(days)),
         )
 
     def bases(self, customers: Customers) -> tuple[NDArray[np.float64], ...]:
@@ -113,7 +113,7 @@ def value_bases(outlook: Outlook) -> tuple[NDArray[np.float64], ...]:
 def value_of(outlook: Outlook) -> NDArray[np.float64]:
     """Give the value score, whether or not a policy has an axis of it; shape `(n,)`."""
     recent, year, expected, learned = value_bases(outlook)
-    result: NDArray[np.float64] = 0.5 * recent + 0.5 * year + expected + outlook.scoring.label_share * learned
+    result: NDArray[np.float64] = 0.5 * (recent + year + expected + outlook.scoring.label_share * learned)
     return result
 
 

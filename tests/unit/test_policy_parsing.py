@@ -4,12 +4,12 @@ import tomllib
 
 import pytest
 
-from stream_app.adapters.policy_file import default_document
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import Family
 from stream_app.domain.policy import CutRule, EventRule, Policy, Treatment
 from stream_app.domain.policy_defaults import complete
 from stream_app.domain.policy_parsing import parse_policy
+from tests.factories import one_axis_document
 
 AXIS = """
 [axes.value]
@@ -45,7 +45,7 @@ confirmation = "14d"
 
 
 def parse(text: str) -> Policy:
-    return parse_policy(complete(tomllib.loads(text), default_document()))
+    return parse_policy(complete(tomllib.loads(text), one_axis_document()))
 
 
 def axis_with(old: str, new: str) -> str:
@@ -60,7 +60,7 @@ def treatments(*segments: str) -> str:
 
 
 def test_a_policy_that_rates_only_buyers_must_map_a_purchase() -> None:
-    document = default_document()
+    document = one_axis_document()
     document["events"] = {"default_type": "visit", "types": {"visit": {"family": "browse"}}}
     with pytest.raises(SettingsError) as caught:
         parse_policy(document)
@@ -79,7 +79,7 @@ def test_an_incomplete_document_without_a_default_names_every_missing_section() 
 
 
 def test_an_axis_may_use_any_score_function_that_there_is() -> None:
-    document = complete(tomllib.loads(AXIS.replace('score = "value"', 'score = "calm"')), default_document())
+    document = complete(tomllib.loads(AXIS.replace('score = "value"', 'score = "calm"')), one_axis_document())
 
     assert parse_policy(document, score_names=("value", "calm")).axes[0].score == "calm"
 
