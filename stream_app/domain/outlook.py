@@ -92,7 +92,8 @@ class Outlook:
     @cached_property
     def has_bought(self) -> FloatArray:
         """1 for who has bought, else 0; shape `(n,)`."""
-        return (self.history[1] > 0.0).astype(np.float64)
+        result: FloatArray = (self.history[1] > 0.0).astype(np.float64)
+        return result
 
     @cached_property
     def formula(self) -> FormulaForecast:

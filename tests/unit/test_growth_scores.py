@@ -85,7 +85,9 @@ def test_windows_of_whole_periods_are_exact_at_a_snapshot_and_never_more_than_al
 @pytest.mark.parametrize("size", [1, 3, 64, 499])
 def test_a_customer_is_scored_the_same_to_the_bit_in_any_block(rows: RowBlock, size: int) -> None:
     whole = customers_of(rows)
-    parts = [customers_of(take_rows(rows, part)) for part in np.split(np.arange(len(rows)), range(size, len(rows), size))]
+    parts = [
+        customers_of(take_rows(rows, part)) for part in np.split(np.arange(len(rows)), range(size, len(rows), size))
+    ]
     for name, function in FUNCTIONS.items():
         _, expected = weigh(function.bases(whole), whole.scoring.weights[name])
         scores = [weigh(function.bases(part), part.scoring.weights[name])[1] for part in parts]
