@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 
 import typer
 
@@ -16,6 +18,8 @@ from stream_app.domain.errors import StreamAppError
 EXIT_USAGE = 2
 """Exit code for everything that the user can mend: arguments, policy, input files, stored state."""
 EXIT_INTERRUPTED = 130
+EXIT_SIGNAL = 128
+"""Exit code of a process that a signal ends, less the signal's number."""
 
 app = typer.Typer(
     name="stream-app",
@@ -53,8 +57,14 @@ app.command("simulate")(simulate_command)
 app.add_typer(policy_app, name="policy")
 
 
+def _end(number: int, _frame: FrameType | None) -> None:
+    """End like any other exit, so that unfinished and temporary files are removed."""
+    sys.exit(EXIT_SIGNAL + number)
+
+
 def main() -> None:
     """Run the command line; expected errors become one line each on standard error and exit code 2."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
     except StreamAppError as error:
