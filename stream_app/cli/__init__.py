@@ -17,7 +17,6 @@ from stream_app.domain.errors import StreamAppError
 
 EXIT_USAGE = 2
 """Exit code for everything that the user can mend: arguments, policy, input files, stored state."""
-EXIT_INTERRUPTED = 130
 EXIT_SIGNAL = 128
 """Exit code of a process that a signal ends, less the signal's number."""
 
@@ -72,6 +71,3 @@ def main() -> None:
         for fault in getattr(error, "faults", ()):
             typer.echo(f"  {fault}", err=True)
         sys.exit(EXIT_USAGE)
-    except KeyboardInterrupt:
-        typer.echo("stream-app: interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
