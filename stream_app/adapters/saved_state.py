@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stream_app import __version__
 from stream_app.adapters.knowledge_json import decode_knowledge, encode_knowledge
+from stream_app.adapters.whole_files import written_whole
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.policy import Policy
@@ -97,14 +98,11 @@ def save_state(path: Path, state: SavedState, policy: Policy) -> None:
     }
     for place, axis in enumerate(state.sketch.axes):
         arrays[f"term_sums_{place}"] = axis.term_sums
-    unfinished = path.with_name(path.name + ".partial")
     try:
-        with unfinished.open("wb") as file:
+        with written_whole(path) as unfinished, unfinished.open("wb") as file:
             # Not compressed: that would take longer than the replay of many a log.
             np.savez(file, **arrays)
-        unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         message = f"state file {path} cannot be written ({error.strerror}); choose another place for --save-state"
         raise SettingsError(message, code="unwritable_state") from error
 

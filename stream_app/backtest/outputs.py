@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from stream_app.adapters.codec.encoding import ChangeEncoder
 from stream_app.adapters.event_files import EventLog
+from stream_app.adapters.whole_files import unfinished_name, written_whole
 from stream_app.backtest.shards import Shards
-from stream_app.domain.effects import PROSPECT, UNRATED, Effects, ScoredBlock
+from stream_app.domain.effects import Effects, ScoredBlock
 from stream_app.domain.events import MS_PER_DAY, EventBatch
 from stream_app.domain.identifiers import hash_ids, pack_ids
 from stream_app.domain.knowledge import Knowledge
-from stream_app.domain.policy import Policy
+from stream_app.domain.policy import PROSPECT_NAME, UNRATED_NAME, Policy
 
 PERIOD_DAYS: Final = 28
-STATE_NAMES: Final = {PROSPECT: "prospect", UNRATED: "unrated"}
 SCORED_AXES: Final = ("value", "growth")
 """Axes that `scores.parquet` always has columns for; a policy's other axes follow them."""
 _MODEL_COLUMNS: Final = ("expected_spend", "expected_purchases", "buy_probability", "alive_probability")
@@ -67,7 +67,7 @@ class ChangesFile:
     """
 
     def __init__(self, path: Path, encoder: ChangeEncoder, log: EventLog, from_ms: int | None) -> None:
-        self._path, self._unfinished = path, path.with_name(path.name + ".partial")
+        self._path, self._unfinished = path, unfinished_name(path)
         self._encoder, self._log, self._from_ms = encoder, log, from_ms
         self._file: IO[bytes] = self._unfinished.open("wb")
         self._offset = 0
@@ -146,7 +146,7 @@ class ScoresFile:
     """
 
     def __init__(self, path: Path, shards: Shards, policy: Policy, schedule: tuple[int | None, int]) -> None:
-        self._path, self._unfinished = path, path.with_name(path.name + ".partial")
+        self._path, self._unfinished = path, unfinished_name(path)
         self._shards, self._policy = shards, policy
         self._next_ms, self._period_ms = schedule
         self._schema = scores_schema(policy)
@@ -267,9 +267,8 @@ def write_segments(path: Path, shards: Shards, policy: Policy, time_ms: int, kno
         "last_event_at": pa.array(own("clock_ms"), type=_TIME),
         "as_of": pa.array(np.full(len(ids), time_ms), type=_TIME),
     }
-    unfinished = path.with_name(path.name + ".partial")
-    pq.write_table(pa.table(columns), unfinished, compression="zstd")
-    unfinished.replace(path)
+    with written_whole(path) as unfinished:
+        pq.write_table(pa.table(columns), unfinished, compression="zstd")
 
 
 def segment_matrix(shards: Shards, policy: Policy) -> dict[tuple[str, ...], int]:
@@ -281,28 +280,22 @@ def segment_matrix(shards: Shards, policy: Policy) -> dict[tuple[str, ...], int]
         found, numbers = np.unique(engine.states(), axis=0, return_counts=True)
         for state, number in zip(found.tolist(), numbers.tolist(), strict=True):
             counts[tuple(state)] = counts.get(tuple(state), 0) + number
-    return {_segment(state, policy): number for state, number in sorted(counts.items())}
+    return {policy.name_segment(state): number for state, number in sorted(counts.items())}
 
 
 def tier_names(states: NDArray[np.int8], tiers: Sequence[str], *, is_rank: bool = False) -> pa.Array:
     """Name states; `UNRATED` is null where the tier is a rank."""
-    names = pa.array([*tiers, "prospect", None if is_rank else "unrated"])
+    names = pa.array([*tiers, PROSPECT_NAME, None if is_rank else UNRATED_NAME])
     # -1 (unrated) and -2 (prospect) count from the end of the names.
     places = np.where(states < 0, len(names) + states.astype(np.int64), states)
     return names.take(pa.array(places))
-
-
-def _segment(state: Sequence[int], policy: Policy) -> tuple[str, ...]:
-    return tuple(
-        axis.tiers[held] if held >= 0 else STATE_NAMES[held] for held, axis in zip(state, policy.axes, strict=True)
-    )
 
 
 def _treatments(states: NDArray[np.int8], policy: Policy) -> tuple[pa.Array, pa.Array]:
     if not len(states):
         return pa.array([], pa.string()), pa.array([], pa.string())
     found, inverse = np.unique(states, axis=0, return_inverse=True)
-    treatments = [policy.treatment_for(_segment(state, policy)) for state in found.tolist()]
+    treatments = [policy.treatment_for(policy.name_segment(state)) for state in found.tolist()]
     places = pa.array(inverse.reshape(-1))
     channels = pa.array([treatment.channel for treatment in treatments])
     actions = pa.array([treatment.action for treatment in treatments])

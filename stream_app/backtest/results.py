@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.domain.knowledge import AxisKnowledge
+from stream_app.domain.policy import PROSPECT_NAME, UNRATED_NAME
 
-PROSPECT_NAME = "prospect"
-UNRATED_NAME = "unrated"
 STATE_COUNT = 2
 """States of a customer that are not tiers: prospect and unrated; the columns before the tiers' own."""
 

@@ -14,6 +14,7 @@ import orjson
 from stream_app.adapters.codec.encoding import ChangeEncoder
 from stream_app.adapters.event_files import EventLog, EventLogOptions, ReadProgress, open_event_log
 from stream_app.adapters.saved_state import SavedState, load_state, save_state
+from stream_app.adapters.whole_files import written_whole
 from stream_app.backtest.example_histories import collect_examples, sample_dead_letters
 from stream_app.backtest.outputs import ChangesFile, ScoresFile, segment_matrix, write_segments
 from stream_app.backtest.replay import Observer, Replay
@@ -25,11 +26,10 @@ from stream_app.backtest.summary import EVENT_STAGE, TICK_STAGE, RunFacts, build
 from stream_app.domain.durations import format_duration
 from stream_app.domain.effects import Effects
 from stream_app.domain.errors import SettingsError
-from stream_app.domain.events import MS_PER_DAY, EventBatch
+from stream_app.domain.events import MS_PER_DAY, MS_PER_MINUTE, EventBatch
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.policy import Policy
 from stream_app.domain.population import PopulationSketch, merge_axis
-from stream_app.domain.scores import SCORES, build_functions
 from stream_app.learning.learner import Learner
 
 CHANGES_NAME = "changes.jsonl"
@@ -211,7 +211,7 @@ class _Run:
         self.shards = Shards(policy, settings.shard_count)
         self.learner = Learner(policy, knowledge=None if saved is None else saved.knowledge)
         self.statistics = BacktestStatistics(policy, output_from_ms=settings.from_ms)
-        terms = {name: function.terms for name, function in build_functions(policy, SCORES).items()}
+        terms = {name: function.terms for name, function in self.shards.engines[0].functions.items()}
         encoder = ChangeEncoder(policy, terms)
         self.changes = ChangesFile(settings.out / CHANGES_NAME, encoder, log, settings.from_ms)
         self.scores: ScoresFile | None = None
@@ -306,8 +306,7 @@ class _Run:
     def _statistics_result(self, end_ms: int) -> StatisticsResult:
         sketches = self.shards.full_sketches(self.learner.knowledge.scoring, end_ms)
         histograms = {}
-        functions = build_functions(self.policy, SCORES)
-        for place, (name, function) in enumerate(functions.items()):
+        for place, (name, function) in enumerate(self.shards.engines[0].functions.items()):
             merged = merge_axis([sketch.axes[place] for sketch in sketches])
             histograms[name] = _coarse(merged.histogram, function.bucket_width)
         return self.statistics.finish(
@@ -322,7 +321,7 @@ class _Run:
         settings = self.settings
         told = {
             "tick": format_duration(settings.tick_ms),
-            "sweep": format_duration(self.policy.sweep_period_minutes * 60_000),
+            "sweep": format_duration(self.policy.sweep_period_minutes * MS_PER_MINUTE),
             "order": settings.order,
             "shards": str(settings.shard_count),
         }
@@ -394,6 +393,5 @@ def _make_folder(path: Path) -> None:
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
-    unfinished = path.with_name(path.name + ".partial")
-    unfinished.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")
-    unfinished.replace(path)
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")

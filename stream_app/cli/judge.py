@@ -84,11 +84,12 @@ def _write(path: Path, judgement: Judgement, gates: tuple[Gate, ...]) -> None:
 
     import orjson
 
+    from stream_app.adapters.whole_files import written_whole
+
     document = judgement.as_document() | {"gates": [asdict(gate) for gate in gates]}
-    unfinished = path.with_name(path.name + ".partial")
     try:
-        unfinished.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
-        unfinished.replace(path)
+        with written_whole(path) as unfinished:
+            unfinished.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:
         message = f"--out: {path} cannot be written ({error.strerror}); choose another file"
         raise SettingsError(message, code="unwritable_output") from error

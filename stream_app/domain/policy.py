@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum, StrEnum
 from hashlib import blake2b
 
 from stream_app.domain.durations import format_duration
+from stream_app.domain.effects import PROSPECT, UNRATED
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import MS_PER_MINUTE, Family
 from stream_app.domain.identifiers import CYCLE_MINUTES
@@ -170,6 +171,19 @@ class Policy:
     def axis_names(self) -> tuple[str, ...]:
         """Names of the axes, in the policy's order."""
         return tuple(axis.name for axis in self.axes)
+
+    def name_segment(self, states: Sequence[int]) -> tuple[str, ...]:
+        """Name what a customer holds on each axis: a tier, `unrated` or `prospect`.
+
+        Parameters
+        ----------
+        states
+            One for each axis, in the policy's order: a tier's index, `effects.UNRATED` or `effects.PROSPECT`.
+        """
+        missing = {UNRATED: UNRATED_NAME, PROSPECT: PROSPECT_NAME}
+        return tuple(
+            axis.tiers[state] if state >= 0 else missing[state] for axis, state in zip(self.axes, states, strict=True)
+        )
 
     def treatment_for(self, segment: tuple[str, ...]) -> Treatment:
         """Find what to do with the customers of a segment: the first rule that matches holds.

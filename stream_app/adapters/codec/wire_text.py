@@ -9,8 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from stream_app.domain.effects import PROSPECT, UNRATED
-from stream_app.domain.policy import PROSPECT_NAME, UNRATED_NAME, Policy
+from stream_app.domain.policy import Policy
 
 _CHANGE_ID_BYTES = 16
 
@@ -94,9 +93,6 @@ class SegmentTexts:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._names = [
-            {**dict(enumerate(axis.tiers)), UNRATED: UNRATED_NAME, PROSPECT: PROSPECT_NAME} for axis in policy.axes
-        ]
         self._kept: dict[tuple[int, ...], tuple[bytes, bytes]] = {}
 
     def write(self, segments: NDArray[np.int8]) -> list[tuple[bytes, bytes]]:
@@ -118,7 +114,7 @@ class SegmentTexts:
         return [*map(self._kept.__getitem__, keys)]
 
     def _texts(self, key: tuple[int, ...]) -> tuple[bytes, bytes]:
-        tiers = tuple(names[tier] for names, tier in zip(self._names, key, strict=True))
+        tiers = self._policy.name_segment(key)
         treatment = self._policy.treatment_for(tiers)
         segment = dict(zip(self._policy.axis_names, tiers, strict=True))
         return (

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from stream_app.adapters.codec.dead_letters import encode_dead_letter
 from stream_app.adapters.event_files.rows import RefusedRow
+from stream_app.adapters.whole_files import unfinished_name
 from stream_app.domain.errors import SettingsError
 
 
@@ -28,7 +29,7 @@ class DeadLetterFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._partial_path = None if path is None else path.with_name(path.name + ".partial")
+        self._partial_path = None if path is None else unfinished_name(path)
         self._stream: BinaryIO | None = None
         if self._partial_path is not None:
             try:

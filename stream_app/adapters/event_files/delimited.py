@@ -15,8 +15,8 @@ from stream_app.adapters.event_files.columns import ColumnChoice, choose_columns
 from stream_app.adapters.event_files.dialect import Head, cells_of, check_header, read_head, recognise_decimal
 from stream_app.adapters.event_files.ids import clean_cells, without_empty_words
 from stream_app.adapters.event_files.normalising import Normaliser
-from stream_app.adapters.event_files.records import BadRecord, RecordBlock, RecordSplitter, cell_pattern
-from stream_app.adapters.event_files.rows import ReadChunk
+from stream_app.adapters.event_files.records import RecordBlock, RecordSplitter, cell_pattern
+from stream_app.adapters.event_files.rows import ReadChunk, RefusedRow
 from stream_app.adapters.event_files.text_arrays import Array
 from stream_app.adapters.event_files.text_chunks import chunk_of, find_invalid_utf8
 from stream_app.domain.errors import SettingsError
@@ -97,7 +97,7 @@ class DelimitedReader:
         is_blank[list(bad)] = False
         for index in find_invalid_utf8(records, skipped=bad):
             message = "the row is no UTF-8; save the file as UTF-8"
-            bad[index] = BadRecord(index, Refusal.INVALID_UTF8, message, records.raw_of(index))
+            bad[index] = RefusedRow(index, Refusal.INVALID_UTF8, message, records.raw_of(index))
         if records.is_regular:
             sound, cells = self._cells_at_once(records, is_blank, bad)
         else:
@@ -122,7 +122,7 @@ class DelimitedReader:
         return is_blank
 
     def _cells_at_once(
-        self, records: RecordBlock, is_blank: NDArray[np.bool_], bad: dict[int, BadRecord]
+        self, records: RecordBlock, is_blank: NDArray[np.bool_], bad: dict[int, RefusedRow]
     ) -> tuple[NDArray[np.int64], dict[str, Array]]:
         """Cut all records into cells with Arrow's parser, after taking out those of another length than the header."""
         self._refuse_odd_lengths(records, self._cell_counts(records), is_blank, bad)
@@ -171,7 +171,7 @@ class DelimitedReader:
         return np.searchsorted(marks, records.ends) - np.searchsorted(marks, records.starts) + 1
 
     def _cells_singly(
-        self, records: RecordBlock, is_blank: NDArray[np.bool_], bad: dict[int, BadRecord]
+        self, records: RecordBlock, is_blank: NDArray[np.bool_], bad: dict[int, RefusedRow]
     ) -> tuple[NDArray[np.int64], dict[str, Array]]:
         """Cut records one by one, by the rules by which their ends were found."""
         fields = self._columns.indices
@@ -196,7 +196,7 @@ class DelimitedReader:
         records: RecordBlock,
         counts: NDArray[np.int64],
         is_blank: NDArray[np.bool_],
-        bad: dict[int, BadRecord],
+        bad: dict[int, RefusedRow],
     ) -> None:
         width = len(self._head.header)
         for index in np.flatnonzero((counts != width) & ~is_blank).tolist():
@@ -204,7 +204,7 @@ class DelimitedReader:
                 message = (
                     f"the row has {int(counts[index])} cells, the header has {width}; quote cells that hold a delimiter"
                 )
-                bad[index] = BadRecord(index, Refusal.MALFORMED_RECORD, message, records.raw_of(index))
+                bad[index] = RefusedRow(index, Refusal.MALFORMED_RECORD, message, records.raw_of(index))
 
 
 def _choose(name: str, head: Head, normaliser: Normaliser) -> ColumnChoice:

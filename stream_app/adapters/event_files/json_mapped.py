@@ -14,8 +14,8 @@ from stream_app.adapters.event_files.columns import REQUIRED_FIELDS, choose_colu
 from stream_app.adapters.event_files.dialect import recognise_decimal
 from stream_app.adapters.event_files.ids import EXACT_INTEGER_MAX, clean_cells
 from stream_app.adapters.event_files.normalising import Normaliser
-from stream_app.adapters.event_files.records import BadRecord, RecordBlock
-from stream_app.adapters.event_files.rows import ReadChunk
+from stream_app.adapters.event_files.records import RecordBlock
+from stream_app.adapters.event_files.rows import ReadChunk, RefusedRow
 from stream_app.adapters.event_files.text_arrays import Array
 from stream_app.adapters.event_files.text_chunks import chunk_of
 from stream_app.adapters.event_rules import encode_text, parse_time_ms, shown
@@ -80,7 +80,7 @@ class MappedJsonReader:
             try:
                 row = self._row(line)
             except InvalidEventError as error:
-                bad[index] = BadRecord(index, Refusal(error.code), str(error), records.raw_of(index))
+                bad[index] = RefusedRow(index, Refusal(error.code), str(error), records.raw_of(index))
                 continue
             sound.append(index)
             for field, value in row.items():

@@ -58,9 +58,7 @@ class NativeJsonReader:
         decoded, is_nameless = self._decode([lines[i] for i in indices.tolist()], first_row + indices)
         verdicts = Verdicts(len(decoded.batch))
         self._normaliser.bound(decoded.batch.times_ms, verdicts)
-        refused = [
-            RefusedRow(record.index, record.code, record.message, record.raw, record.is_cut) for record in bad.values()
-        ]
+        refused = list(bad.values())
         for fault in decoded.refused:
             index = int(indices[fault.index])
             refused.append(RefusedRow(index, fault.code, fault.message, records.raw_of(index)))

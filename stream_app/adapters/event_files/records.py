@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.adapters.event_files.rows import RefusedRow
 from stream_app.domain.refusals import Refusal
 
 RECORD_BYTES_MAX = 1 << 20
@@ -18,17 +19,6 @@ CUT_BYTES = 256 << 10
 _NEWLINE = ord("\n")
 _RETURN = ord("\r")
 _QUOTE = ord('"')
-
-
-@dataclass(frozen=True, slots=True)
-class BadRecord:
-    """A record that cannot be used: its place in the block, why, and its bytes, or the first of them."""
-
-    index: int
-    code: Refusal
-    message: str
-    raw: bytes
-    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +43,7 @@ class RecordBlock:
     data: bytes
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
-    bad: list[BadRecord] = field(default_factory=list)
+    bad: list[RefusedRow] = field(default_factory=list)
     is_regular: bool = True
     has_quotes: bool = False
 
@@ -164,7 +154,7 @@ class RecordSplitter:
         return RecordBlock(finished, starts, ends, bad, has_quotes=has_quotes)
 
     @staticmethod
-    def _too_long(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[BadRecord]:
+    def _too_long(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[RefusedRow]:
         return [
             _too_large(index, data[starts[index] : ends[index]])
             for index in np.flatnonzero(ends - starts > RECORD_BYTES_MAX).tolist()
@@ -174,7 +164,7 @@ class RecordSplitter:
         """Cut record by record, by rules that a wrong quote cannot lead astray for more than one line."""
         starts: list[int] = []
         ends: list[int] = []
-        bad: list[BadRecord] = []
+        bad: list[RefusedRow] = []
         place = 0
         while place < len(data):
             end = self._record_end(data, place)
@@ -251,20 +241,20 @@ def cell_pattern(delimiter: bytes) -> re.Pattern[bytes]:
     return re.compile(rb'"((?:[^"]++|"")*+)"' + blanks + rb"(?=" + mark + rb'|\n|\Z)|(?!")[^' + mark + rb"\n]*+")
 
 
-def _too_large(index: int, raw: bytes, *, is_cut: bool = False) -> BadRecord:
+def _too_large(index: int, raw: bytes, *, is_cut: bool = False) -> RefusedRow:
     length = f"more than {RECORD_BYTES_MAX}" if is_cut else str(len(raw))
     message = f"record of {length} bytes, must be at most {RECORD_BYTES_MAX}; mend the export"
-    return BadRecord(index, Refusal.RECORD_TOO_LARGE, message, raw[:CUT_BYTES] if is_cut else raw, is_cut)
+    return RefusedRow(index, Refusal.RECORD_TOO_LARGE, message, raw[:CUT_BYTES] if is_cut else raw, is_cut)
 
 
-def _bad_line(index: int, raw: bytes, *, is_cut: bool) -> BadRecord:
+def _bad_line(index: int, raw: bytes, *, is_cut: bool) -> RefusedRow:
     if is_cut or len(raw) > RECORD_BYTES_MAX:
         return _too_large(index, raw, is_cut=is_cut)
     message = (
         "a quoted cell is not closed, or text follows its closing quote; "
         'write quotes inside of a quoted cell twice, as "5"" nail"'
     )
-    return BadRecord(index, Refusal.MALFORMED_RECORD, message, raw)
+    return RefusedRow(index, Refusal.MALFORMED_RECORD, message, raw)
 
 
 def _positions(values: list[int]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_app.adapters.event_files.normalising import NormalisedColumns
 from stream_app.adapters.event_files.options import FileIgnoredReason
-from stream_app.adapters.event_files.records import BadRecord, RecordBlock
+from stream_app.adapters.event_files.records import RecordBlock
 from stream_app.adapters.event_files.rows import AcceptedRows, ReadChunk, RefusedRow
 
 
@@ -41,7 +41,7 @@ def chunk_of(
     first_row: int,
     sound: NDArray[np.int64],
     normalised: NormalisedColumns,
-    bad: Mapping[int, BadRecord],
+    bad: Mapping[int, RefusedRow],
     *,
     blank_count: int,
 ) -> ReadChunk:
@@ -62,9 +62,7 @@ def chunk_of(
     blank_count
         How many of them are blank.
     """
-    refused = [
-        RefusedRow(record.index, record.code, record.message, record.raw, record.is_cut) for record in bad.values()
-    ]
+    refused = list(bad.values())
     for place, (code, message) in normalised.faults.items():
         index = int(sound[place])
         refused.append(RefusedRow(index, code, message, records.raw_of(index)))

@@ -10,7 +10,6 @@ from stream_app.backtest import summary
 from stream_app.domain.events import MS_PER_DAY
 
 MINUS: Final = "\u2212"
-NARROW_SPACE: Final = "\u202f"
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 _UNITS: Final = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from stream_app.adapters.whole_files import written_whole
 from stream_app.backtest.report.changes_chart import changes_chart
 from stream_app.backtest.report.colours import tier_styles
 from stream_app.backtest.report.customer_chart import customer_card
@@ -79,15 +80,10 @@ def write_report(path: Path, data: ReportData) -> None:
         What to show.
     """
     page = render_report(data)
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with written_whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(page)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _axis_section(axis: AxisResult, data: ReportData) -> Markup:
