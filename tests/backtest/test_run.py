@@ -209,6 +209,20 @@ def test_a_doubled_log_tells_nothing_twice(replay: RunBacktest, shop_log: Path, 
     assert changes_of(tmp_path / "once") == changes_of(tmp_path / "doubled")
 
 
+def test_all_lines_of_an_order_that_is_dropped_as_a_duplicate_count_as_duplicates(
+    replay: RunBacktest, tmp_path: Path
+) -> None:
+    log = tmp_path / "lines.csv"
+    log.write_text(
+        "event_id,customer_id,occurred_at,amount,order_id\n"
+        "l1,anna,2024-03-01,5,A\nl2,anna,2024-03-01,7,A\nl1,anna,2024-03-02,5,B\nl3,anna,2024-03-02,8,B\n"
+    )
+
+    rows = replay("run", patterns=(str(log),)).summary["rows"]
+
+    assert (rows["read"], rows["applied"], rows["duplicates"], rows["merged"]) == (4, 2, 2, 1)
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
