@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 
 from stream_app.domain.behaviour import Facts, HalfLives, enter_keys, keep_totals, remember
 from stream_app.domain.duplicates import find_duplicates
-from stream_app.domain.effects import PROSPECT, UNRATED, Cause, Changes, Effects, ScoredBlock
+from stream_app.domain.effects import Cause, Changes, Effects, ScoredBlock
 from stream_app.domain.events import MS_PER_DAY, EventBatch
+from stream_app.domain.features import FeatureLayout
 from stream_app.domain.knowledge import Knowledge, Scoring
+from stream_app.domain.outlook import Customers
 from stream_app.domain.policy import Policy
 from stream_app.domain.population import TERM_UNIT, AxisSketch, PopulationSketch, bucket_of, move
 from stream_app.domain.rating import AxisRating, Moment, Standing, rated, settle_axis, states_of, tell_changes
 from stream_app.domain.rounds import Rounds, all_once, lay_out
-from stream_app.domain.rows import NOT_HELD, RowBlock, row_dtype, take_rows
+from stream_app.domain.rows import NOT_HELD, PROSPECT, UNRATED, RowBlock, row_dtype, take_rows
 from stream_app.domain.scores import SCORES, ScoreFactory, build_functions, weigh
+from stream_app.domain.snapshots import SAMPLE_ALL, Snapshots, join_snapshots, sample_numbers
 from stream_app.domain.table import ROWS_MAX, CustomerTable
 from stream_app.domain.tiers import position
 from stream_app.domain.turns import is_snapshot_due
@@ -75,6 +78,7 @@ class Engine:
         self.table = CustomerTable(dtype, policy.sweep_period_minutes, rows_max)
         self.last_tick_ms = NO_TICK_MS
         self.scoring_version = 0
+        self.layout = FeatureLayout.from_policy(policy)
         self._half_lives = HalfLives.from_policy(policy)
         self._sketches = [AxisSketch.empty(len(function.terms)) for function in self.functions.values()]
         self._sums_day = 0
@@ -179,6 +183,7 @@ class Engine:
             touched_rows=rows,
             rescored_count=sum(part.rescored_count for part in parts),
             suppressed_counts=np.sum([part.suppressed_counts for part in parts], axis=0),
+            snapshots=join_snapshots([part.snapshots for part in parts]),
         )
 
     def sketch(self) -> PopulationSketch:
@@ -203,10 +208,10 @@ class Engine:
         """
         sketches = [AxisSketch.empty(len(function.terms)) for function in self.functions.values()]
         for _, block in self._chunks():
-            rows = block[self._is_rated(block)]
-            as_of_ms = np.maximum(rows["clock_ms"], time_ms)
+            rows = take_rows(block, np.flatnonzero(self._is_rated(block)))
+            customers = Customers(rows, np.maximum(rows["clock_ms"], time_ms), scoring, self.layout)
             for place, (name, function) in enumerate(self.functions.items()):
-                terms, scores = weigh(function.bases(rows, as_of_ms, scoring), scoring.weights[name])
+                terms, scores = weigh(function.bases(customers), scoring.weights[name])
                 np.add.at(sketches[place].histogram, bucket_of(scores, function.bucket_width), 1)
                 sketches[place] = _add_terms(sketches[place], terms)
         return PopulationSketch(scoring.version, tuple(sketches))
@@ -216,17 +221,18 @@ class Engine:
         for row_numbers, block in self._chunks():
             is_rated = self._is_rated(block)
             as_of_ms = np.maximum(block["clock_ms"], time_ms)
+            customers = Customers(block, as_of_ms, knowledge.scoring, self.layout)
             scores = np.full(block["score"].shape, np.nan)
             rank_tiers = np.full(scores.shape, -1, dtype=np.int8)
             for place, (name, function) in enumerate(self.functions.items()):
                 weights = knowledge.scoring.weights[name]
-                _, own = weigh(function.bases(block, as_of_ms, knowledge.scoring), weights)
+                _, own = weigh(function.bases(customers), weights)
                 scores[is_rated, place] = own[is_rated]
                 lines = knowledge.axes[name]
                 if lines is not None:
                     rank_tiers[is_rated, place] = position(lines.cut_points, own[is_rated])
             states = states_of(block["held"], is_rated)
-            yield ScoredBlock(self.table.ids_of(row_numbers), block, scores, states, rank_tiers)
+            yield ScoredBlock(self.table.ids_of(row_numbers), block, scores, states, rank_tiers, customers.outlook)
 
     def states(self) -> NDArray[np.int8]:
         """Shape `(n_customers, n_axes)`: held tiers, `UNRATED` or `PROSPECT`, in the order of the rows."""
@@ -287,9 +293,9 @@ class Engine:
         standing = Standing.of(block)
         buckets_before = standing.buckets.copy()
         axes = []
+        customers = Customers(after, moment.as_of_ms, knowledge.scoring, self.layout)
         for place, (axis, function) in enumerate(zip(self.policy.axes, self.functions.values(), strict=True)):
-            bases = function.bases(after, moment.as_of_ms, knowledge.scoring)
-            scored = weigh(bases, knowledge.scoring.weights[axis.name])
+            scored = weigh(function.bases(customers), knowledge.scoring.weights[axis.name])
             rule = (knowledge.axes[axis.name], axis.confirmation_ms, function.bucket_width)
             axes.append(settle_axis(standing, place, scored, moment, rule))
         changes, places = Changes.none(len(axes)), np.empty(0, dtype=np.int64)
@@ -306,8 +312,10 @@ class Engine:
     ) -> Effects:
         knowledge, cause = context
         block = self.table.gather(rows)
+        is_due = np.zeros(len(rows), dtype=np.bool_)
         if last_tick_ms != NO_TICK_MS:
-            keep_totals(block, is_snapshot_due(block["turn"], last_tick_ms, time_ms), time_ms)
+            is_due = is_snapshot_due(block["turn"], last_tick_ms, time_ms)
+            keep_totals(block, is_due, time_ms)
         as_of_ms = np.maximum(block["clock_ms"], time_ms)
         moment = Moment(all_once(rows), self._is_rated(block), as_of_ms, cause)
         axes, changes, _ = self._rate(block, block, moment, knowledge)
@@ -326,7 +334,22 @@ class Engine:
             touched_rows=rows,
             rescored_count=int(np.count_nonzero(moment.is_rated)),
             suppressed_counts=_suppressed(axes),
+            snapshots=self._snapshots(rows, block, is_due, (time_ms, knowledge.sample_limit)),
         )
+
+    def _snapshots(
+        self, rows: NDArray[np.int64], block: RowBlock, is_due: NDArray[np.bool_], sample: tuple[int, int]
+    ) -> Snapshots | None:
+        """Copy the sampled buyers whose turn of the 28-day cycle has come (S15)."""
+        time_ms, sample_limit = sample
+        places = np.flatnonzero(is_due & (block["basket_count"] > 0))
+        if not len(places):
+            return None
+        ids = self.table.ids_of(rows[places])
+        if sample_limit < SAMPLE_ALL:
+            is_sampled = sample_numbers(ids) < np.uint64(sample_limit)
+            ids, places = ids[is_sampled], places[is_sampled]
+        return Snapshots(time_ms, ids, take_rows(block, places))
 
     def _count(self, states: NDArray[np.int8], sign: int) -> None:
         for axis in range(states.shape[1]):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stream_app.adapters.policy_file import default_document
 from stream_app.domain.events import EventBatch, Family, event_keys
 from stream_app.domain.identifiers import pack_ids
 from stream_app.domain.policy import AxisPolicy, CutRule, EventRule, Policy, Treatment
@@ -71,3 +72,13 @@ def make_batch(events: Sequence[ReferenceEvent], first_position: int = 0) -> Eve
         ),
         positions=np.arange(first_position, first_position + len(events), dtype=np.int64),
     )
+
+
+def one_axis_document() -> dict[str, Any]:
+    """Give the default policy's document with its value axis alone, and a treatment for each of its tiers."""
+    document = default_document()
+    axes = document["axes"]
+    assert isinstance(axes, dict)
+    segments = [(tier, "human") for tier in ("vip", "big")] + [(tier, "digital") for tier in ("small", "prospect", "*")]
+    treatments = [{"segment": [tier], "channel": channel, "action": "Serve."} for tier, channel in segments]
+    return document | {"axes": {"value": axes["value"]}, "treatments": treatments}

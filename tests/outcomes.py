@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stream_app.domain.effects import PROSPECT, UNRATED
+from stream_app.domain.rows import PROSPECT, UNRATED
 from tests.reference import REFERENCE_SCORES, Customer, ReferenceChange, ReferenceEngine, ReferenceEvent, ReferenceScore
 from tests.strategies import Renewal, Stream, Switch, Tick
 

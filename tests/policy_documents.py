@@ -2,10 +2,10 @@
 
 import tomllib
 
-from stream_app.adapters.policy_file import default_document
 from stream_app.domain.policy import Policy
 from stream_app.domain.policy_defaults import complete
 from stream_app.domain.policy_parsing import parse_policy
+from tests.factories import one_axis_document
 
 AXIS = """
 [axes.value]
@@ -41,7 +41,7 @@ confirmation = "14d"
 
 
 def parse(text: str) -> Policy:
-    return parse_policy(complete(tomllib.loads(text), default_document()))
+    return parse_policy(complete(tomllib.loads(text), one_axis_document()))
 
 
 def axis_with(old: str, new: str) -> str:

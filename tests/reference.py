@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from stream_app.domain.effects import PROSPECT, UNRATED, Cause
+from stream_app.domain.effects import Cause
 from stream_app.domain.events import MS_PER_MINUTE, MS_PER_SECOND
 from stream_app.domain.policy import Policy
+from stream_app.domain.rows import PROSPECT, UNRATED
 from tests.reference_customer import AxisState, Customer, KeptTotal, ReferenceEvent, decay
 from tests.reference_lines import Lines, ReferenceKnowledge, candidate_of, draw_all_lines, position
 
@@ -80,10 +81,16 @@ def spend_term(half_life: int) -> Term:
     return term
 
 
+def no_term(customer: Customer, as_of_ms: int, policy: Policy) -> float:
+    """Give the term of what nothing is known of yet."""
+    return 0.0
+
+
 REFERENCE_SCORES: Mapping[str, ReferenceScore] = {
     "value": ReferenceScore(
-        terms=(spend_term(2), spend_term(3)),
-        weights=(0.5, 0.5),
+        # The last two need a purchase model and labels; the reference has neither, and their weight is 0.
+        terms=(spend_term(2), spend_term(3), no_term, no_term),
+        weights=(0.5, 0.5, 0.0, 0.0),
         bucket_width=BUCKET_WIDTH,
     ),
 }

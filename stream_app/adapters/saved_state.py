@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import orjson
@@ -21,7 +22,7 @@ from stream_app.domain.population import AxisSketch, PopulationSketch
 from stream_app.domain.rows import LAYOUT_VERSION, RowBlock, row_dtype
 from stream_app.engine import EngineClock
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 _REBUILD: Final = "replay the log from its beginning without --load-state to build it anew"
 
 
@@ -39,6 +40,10 @@ class SavedState:
         Term sums added up over the shards.
     knowledge
         In force.
+    next_knowledge
+        For the next tick: another than that in force when it brings a new scoring.
+    learner
+        State of what learns, as plain arrays.
     time_reached_ms
         Events before this time are in the rows.
     next_tick_ms, tick_ms
@@ -52,6 +57,8 @@ class SavedState:
     clock: EngineClock
     sketch: PopulationSketch
     knowledge: Knowledge
+    next_knowledge: Knowledge
+    learner: dict[str, NDArray[np.generic]]
     time_reached_ms: int
     next_tick_ms: int
     tick_ms: int
@@ -92,12 +99,17 @@ def save_state(path: Path, state: SavedState, policy: Policy) -> None:
     arrays: dict[str, Any] = {
         "header": np.frombuffer(orjson.dumps(header), dtype=np.uint8),
         "knowledge": np.frombuffer(encode_knowledge(state.knowledge), dtype=np.uint8),
+        "next_knowledge": np.frombuffer(encode_knowledge(state.next_knowledge), dtype=np.uint8),
         "id_lengths": lengths,
         "id_bytes": np.frombuffer(b"".join(state.customer_ids.tolist()), dtype=np.uint8),
         "rows": state.rows.view(np.uint8),
     }
     for place, axis in enumerate(state.sketch.axes):
         arrays[f"term_sums_{place}"] = axis.term_sums
+    # One array in all: a checksum guards each array, and nothing what stands between many of them.
+    learner = io.BytesIO()
+    np.savez(learner, **cast("dict[str, Any]", state.learner))
+    arrays["learner"] = np.frombuffer(learner.getbuffer(), dtype=np.uint8)
     try:
         with written_whole(path) as unfinished, unfinished.open("wb") as file:
             # Not compressed: that would take longer than the replay of many a log.
@@ -185,11 +197,18 @@ def _assemble(arrays: dict[str, NDArray[Any]], header: dict[str, Any], policy: P
         clock=clock,
         sketch=PopulationSketch(clock.scoring_version, axes),
         knowledge=decode_knowledge(arrays["knowledge"].tobytes()),
+        next_knowledge=decode_knowledge(arrays["next_knowledge"].tobytes()),
+        learner=_unpack(arrays["learner"]),
         time_reached_ms=int(header["time_reached_ms"]),
         next_tick_ms=int(header["next_tick_ms"]),
         tick_ms=int(header["tick_ms"]),
         renewed_day=int(header["renewed_day"]),
     )
+
+
+def _unpack(packed: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
+    with np.load(io.BytesIO(packed.tobytes()), allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def _split(id_bytes: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.bytes_]:

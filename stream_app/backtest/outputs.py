@@ -23,6 +23,7 @@ from stream_app.domain.events import MS_PER_DAY, EventBatch
 from stream_app.domain.identifiers import hash_ids, pack_ids
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.policy import PROSPECT_NAME, UNRATED_NAME, Policy
+from stream_app.domain.scores import SCORES, build_functions
 
 PERIOD_DAYS: Final = 28
 SCORED_AXES: Final = ("value", "growth")
@@ -120,7 +121,11 @@ class ChangesFile:
         if not len(changes):
             return
         records = self._encoder.encode(
-            changes, knowledge_version=knowledge.version, event_ids=event_ids, sources=sources
+            changes,
+            knowledge_version=knowledge.version,
+            event_ids=event_ids,
+            sources=sources,
+            scoring=knowledge.scoring,
         )
         ends = self._offset + np.cumsum(np.fromiter(map(len, records), dtype=np.int64, count=len(records)) + 1)
         self._keys.append(hash_ids(changes.customer_ids))
@@ -150,6 +155,7 @@ class ScoresFile:
         self._shards, self._policy = shards, policy
         self._next_ms, self._period_ms = schedule
         self._schema = scores_schema(policy)
+        self._functions = build_functions(policy, SCORES)
         self._writer = pq.ParquetWriter(self._unfinished, self._schema, compression="zstd")
 
     def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:
@@ -192,8 +198,7 @@ class ScoresFile:
             "purchase_count": _joined([block.rows["purchase_count"] for block in blocks])[order].astype(np.int64),
             "horizon_days": np.full(count, self._policy.horizon_periods * PERIOD_DAYS, dtype=np.int32),
         }
-        for name in _MODEL_COLUMNS:
-            columns[name] = pa.nulls(count, pa.float64())
+        columns |= _model_columns(blocks, order)
         for name in _scored_axes(self._policy):
             if name not in self._policy.axis_names:
                 columns[f"{name}_score"] = pa.nulls(count, pa.float64())
@@ -201,12 +206,25 @@ class ScoresFile:
                 continue
             place = self._policy.axis_names.index(name)
             tiers = self._policy.axes[place].tiers
-            scores = _joined([block.scores[:, place] for block in blocks])[order]
+            scores = self._functions[name].shown(_joined([block.scores[:, place] for block in blocks])[order])
             columns[f"{name}_score"] = pa.array(scores, mask=np.isnan(scores))
             columns[f"{name}_tier"] = tier_names(_joined([block.states[:, place] for block in blocks])[order], tiers)
             ranks = _joined([block.rank_tiers[:, place] for block in blocks])[order]
             columns[f"{name}_rank_tier"] = tier_names(ranks, tiers, is_rank=True)
         return pa.table([columns[field.name] for field in self._schema], schema=self._schema)
+
+
+def _model_columns(blocks: Sequence[ScoredBlock], order: NDArray[np.int64]) -> dict[str, pa.Array]:
+    """Give what is expected of each buyer; null for who has not bought."""
+    has_bought = _joined([block.rows["basket_count"] > 0 for block in blocks])[order]
+    columns = {
+        "expected_spend": [block.outlook.expected_spend for block in blocks],
+        "expected_purchases": [block.outlook.expected_purchases for block in blocks],
+        "buy_probability": [block.outlook.buy_probability for block in blocks],
+        "alive_probability": [block.outlook.formula.purchases.alive_probability for block in blocks],
+    }
+    mask = ~has_bought.astype(np.bool_)
+    return {name: pa.array(_joined(parts)[order], mask=mask) for name, parts in columns.items()}
 
 
 def scores_schema(policy: Policy) -> pa.Schema:
@@ -249,8 +267,9 @@ def write_segments(path: Path, shards: Shards, policy: Policy, time_ms: int, kno
 
     states = _joined([block.states for block in blocks], len(policy.axes))[order]
     columns: dict[str, Any] = {"customer_id": ids}
+    functions = build_functions(policy, SCORES)
     for place, axis in enumerate(policy.axes):
-        scores = _joined([block.scores[:, place] for block in blocks])[order]
+        scores = functions[axis.name].shown(_joined([block.scores[:, place] for block in blocks])[order])
         columns[f"{axis.name}_tier"] = tier_names(states[:, place], axis.tiers)
         columns[f"{axis.name}_score"] = pa.array(scores, mask=np.isnan(scores))
     channels, actions = _treatments(states, policy)

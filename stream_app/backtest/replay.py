@@ -63,6 +63,9 @@ class Replay:
         Latest event time so far.
     end_ms
         How far time went, after `run`.
+    in_force
+        The knowledge that events are applied under: that of the last tick, with the lines renewed after it. A new
+        scoring waits in the learner for the next tick.
     """
 
     shards: Shards
@@ -74,6 +77,10 @@ class Replay:
     watermark_ms: int = -1
     end_ms: int = 0
     durations: Durations = field(default_factory=Durations)
+    in_force: Knowledge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.in_force = self.learner.knowledge
 
     def run(
         self, batches: Iterable[EventBatch], until_ms: int | None, on_progress: Callable[[int], None] | None = None
@@ -120,7 +127,7 @@ class Replay:
         self.watermark_ms = int(watermarks[-1])
 
     def _apply(self, events: EventBatch) -> None:
-        knowledge = self.learner.knowledge
+        knowledge = self.in_force
         started = time.perf_counter()
         effects = self.shards.apply(events, knowledge)
         applied = time.perf_counter()
@@ -133,9 +140,10 @@ class Replay:
         assert self.next_tick_ms is not None
         time_ms = self.next_tick_ms
         self.next_tick_ms += self.tick_ms
-        knowledge = self.learner.knowledge
+        knowledge = self.in_force = self.learner.knowledge
         started = time.perf_counter()
         effects = self.shards.tick(time_ms, knowledge)
+        self.learner.take_in(effects.snapshots)
         swept = time.perf_counter()
         for observer in self.observers:
             observer.on_tick(time_ms, effects, knowledge)
@@ -150,11 +158,15 @@ class Replay:
     def _renew(self, time_ms: int) -> None:
         """Renew knowledge after the sweep of the first tick of a UTC day (S5)."""
         started = time.perf_counter()
+        self.learner.learn(time_ms)
         sketches = self.shards.sketches()
         full: tuple[PopulationSketch, ...] = ()
         if self.learner.wants_full_sketch(sketches):
             full = tuple(self.shards.full_sketches(self.learner.knowledge.scoring, time_ms))
-        knowledge = self.learner.renew(time_ms, sketches, full)
+        knowledge = self.in_force = self.learner.renew(time_ms, sketches, full)
+        scoring = self.learner.due_scoring(time_ms)
+        if scoring is not None:
+            self.learner.switch(time_ms, scoring, self.shards.full_sketches(scoring, time_ms))
         renewed = time.perf_counter()
         for observer in self.observers:
             observer.on_day(time_ms, knowledge)

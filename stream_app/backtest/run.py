@@ -209,7 +209,7 @@ class _Run:
         policy = settings.policy
         self.settings, self.log, self.policy = settings, log, policy
         self.shards = Shards(policy, settings.shard_count)
-        self.learner = Learner(policy, knowledge=None if saved is None else saved.knowledge)
+        self.learner = Learner(policy, knowledge=None if saved is None else saved.next_knowledge)
         self.statistics = BacktestStatistics(policy, output_from_ms=settings.from_ms)
         terms = {name: function.terms for name, function in self.shards.engines[0].functions.items()}
         encoder = ChangeEncoder(policy, terms)
@@ -243,7 +243,7 @@ class _Run:
                 file.discard()
             raise
         end_ms = self.replay.end_ms
-        write_segments(self.settings.out / SEGMENTS_NAME, self.shards, self.policy, end_ms, self.learner.knowledge)
+        write_segments(self.settings.out / SEGMENTS_NAME, self.shards, self.policy, end_ms, self.replay.in_force)
         if self.settings.save_state is not None:
             save_state(self.settings.save_state, self._state(end_ms), self.policy)
         result = self._statistics_result(end_ms)
@@ -280,12 +280,16 @@ class _Run:
             # The term sums are added up over shards anyway, so one shard may have them all.
             sketch = saved.sketch if number == 0 else nobody
             engine.restore(saved.customer_ids[own], saved.rows[own], saved.clock, sketch)
+        self.learner.models.restore(saved.learner)
+        self.replay.in_force = saved.knowledge
         self.replay.next_tick_ms = saved.next_tick_ms
         self.replay.renewed_day = saved.renewed_day
         self.replay.watermark_ms = saved.time_reached_ms - 1
         if saved.knowledge.policy_hash != self.policy.content_hash:
             # The rows fit, but cuts or margins may have changed: draw the lines by the new policy at once.
-            self.learner.renew(saved.clock.last_tick_ms, self.shards.sketches())
+            # A scoring that waits for its tick has lines of the old policy; it comes back when one is due.
+            self.learner.knowledge = saved.knowledge
+            self.replay.in_force = self.learner.renew(saved.clock.last_tick_ms, self.shards.sketches())
 
     def _state(self, end_ms: int) -> SavedState:
         engines = self.shards.engines
@@ -296,7 +300,9 @@ class _Run:
             rows=np.concatenate([engine.table.rows for engine in engines]),
             clock=engines[0].clock,
             sketch=PopulationSketch(engines[0].scoring_version, axes),
-            knowledge=self.learner.knowledge,
+            knowledge=self.replay.in_force,
+            next_knowledge=self.learner.knowledge,
+            learner=self.learner.models.state(),
             time_reached_ms=end_ms,
             next_tick_ms=self.replay.next_tick_ms or end_ms,
             tick_ms=self.settings.tick_ms,
@@ -304,14 +310,14 @@ class _Run:
         )
 
     def _statistics_result(self, end_ms: int) -> StatisticsResult:
-        sketches = self.shards.full_sketches(self.learner.knowledge.scoring, end_ms)
+        sketches = self.shards.full_sketches(self.replay.in_force.scoring, end_ms)
         histograms = {}
         for place, (name, function) in enumerate(self.shards.engines[0].functions.items()):
             merged = merge_axis([sketch.axes[place] for sketch in sketches])
             histograms[name] = _coarse(merged.histogram, function.bucket_width)
         return self.statistics.finish(
             score_histograms=histograms,
-            knowledge=self.learner.knowledge,
+            knowledge=self.replay.in_force,
             populations=self.shards.populations(),
             segment_matrix=segment_matrix(self.shards, self.policy),
         )

@@ -13,6 +13,7 @@ from stream_app.domain.identifiers import hash_ids
 from stream_app.domain.knowledge import Knowledge, Scoring
 from stream_app.domain.policy import Policy
 from stream_app.domain.population import PopulationSketch
+from stream_app.domain.snapshots import join_snapshots
 from stream_app.engine import Engine
 
 
@@ -100,4 +101,5 @@ def _merged(changes: Changes, parts: Sequence[Effects], columns: tuple[NDArray[n
         touched_rows=np.empty(0, dtype=np.int64),
         rescored_count=sum(part.rescored_count for part in parts),
         suppressed_counts=np.sum([part.suppressed_counts for part in parts], axis=0),
+        snapshots=join_snapshots([part.snapshots for part in parts]),
     )

@@ -9,12 +9,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.domain.outlook import Outlook
 from stream_app.domain.rows import RowBlock
-
-UNRATED = -1
-"""Held tier of a buyer for whom there are no cut points yet (S13)."""
-PROSPECT = -2
-"""Held tier of a customer who has bought nothing (S13)."""
+from stream_app.domain.snapshots import Snapshots
 
 
 class Cause(IntEnum):
@@ -141,6 +138,8 @@ class Effects:
         How many times a customer was scored.
     suppressed_counts
         Shape `(n_axes,)`, int64: candidates that were given up before they were confirmed (S18).
+    snapshots
+        Of a tick: the sampled buyers whose turn of the 28-day cycle has come; None when there are none.
     """
 
     changes: Changes
@@ -149,6 +148,7 @@ class Effects:
     touched_rows: NDArray[np.int64]
     rescored_count: int
     suppressed_counts: NDArray[np.int64]
+    snapshots: Snapshots | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +167,8 @@ class ScoredBlock:
         Shape `(n, n_axes)`: held tiers, `UNRATED` or `PROSPECT`.
     rank_tiers
         Shape `(n, n_axes)`: the tier by the cut points in force without hysteresis; -1 where there is none.
+    outlook
+        What is expected of them.
     """
 
     customer_ids: NDArray[np.bytes_]
@@ -174,3 +176,4 @@ class ScoredBlock:
     scores: NDArray[np.float64]
     states: NDArray[np.int8]
     rank_tiers: NDArray[np.int8]
+    outlook: Outlook

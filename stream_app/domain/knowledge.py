@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.domain.linear_score import LinearWeights, Stack
+from stream_app.domain.population_model import PopulationModel
+from stream_app.domain.snapshots import SAMPLE_ALL
+
 QUANTILE_STEPS = 1000
 """Steps of the grid by which a score is told as a percentile: a tenth of a percent each."""
 
+HALF_BELIEVED_LABELS = 5_000
+"""Outcomes after which the learned term of the value score has half of its weight. With all of it from the first few
+hundred outcomes on, it would move many customers whom it moves back a week later."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnedProbability:
+    """A learned model of a probability, and how far it is trusted against the formula of the same."""
+
+    weights: LinearWeights
+    stack: Stack
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnedCount:
+    """A learned model of a mean count, and by how much its predictions have to be raised to come true."""
+
+    weights: LinearWeights
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Scoring:
     """Parameters that turn a row into scores; they change rarely, and only together with their cut points.
 
@@ -21,10 +45,31 @@ class Scoring:
         Counts up from 1.
     weights
         Axis name to one weight for each additive term of its score, in the order of the terms.
+    population
+        Parameters of the formulas.
+    buy, growth, count
+        Learned models, on the features of `domain.features`; None before enough outcomes were seen.
+    label_count
+        Outcomes that the learned models have seen.
     """
 
     version: int
     weights: dict[str, tuple[float, ...]]
+    population: PopulationModel = field(default_factory=PopulationModel)
+    buy: LearnedProbability | None = None
+    growth: LearnedProbability | None = None
+    count: LearnedCount | None = None
+    label_count: int = 0
+
+    @property
+    def label_share(self) -> float:
+        """How far what was learned from outcomes is believed in the value score, in [0, 1)."""
+        return 0.0 if self.count is None else self.label_count / (self.label_count + HALF_BELIEVED_LABELS)
+
+    @property
+    def has_seen_snapshots(self) -> bool:
+        """Tell whether the formulas' parameters are of this population, or only what is believed before."""
+        return self.population.spend.mean_amount > 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +133,8 @@ class Knowledge:
         How rows are scored.
     axes
         Axis name to its lines; None while there are none, because too few customers are rated (S13).
+    sample_limit
+        Customers are snapshotted for the learner whose `snapshots.sample_numbers` are below it (S15).
     """
 
     version: int
@@ -95,3 +142,4 @@ class Knowledge:
     time_reached_ms: int
     scoring: Scoring
     axes: dict[str, AxisKnowledge | None]
+    sample_limit: int = SAMPLE_ALL

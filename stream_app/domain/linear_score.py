@@ -6,12 +6,17 @@ in another order for another number of rows, and a customer's score must not dep
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+
+SCORE_MAX = 8.0
+"""Log-odds are counted within +-8 (odds of one in 3,000)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +46,16 @@ class LinearWeights:
         return np.where(has_varied, self.weights / np.where(has_varied, self.deviations, 1.0), 0.0)
 
 
+def linear_part(weights: LinearWeights, columns: FloatArray, places: Sequence[int]) -> FloatArray:
+    """Sum weight (x - mean) / deviation over some of the features, in order; shape `(n,)`."""
+    score = np.zeros(columns.shape[1])
+    coefficients = weights.coefficients()
+    for place in places:
+        if coefficients[place] != 0.0:
+            score += (columns[place] - weights.means[place]) * coefficients[place]
+    return score
+
+
 def column_score(weights: LinearWeights, columns: FloatArray) -> FloatArray:
     """Score customers: intercept + sum over features of weight (x - mean) / deviation, features added in order.
 
@@ -66,3 +81,32 @@ def column_score(weights: LinearWeights, columns: FloatArray) -> FloatArray:
 def probabilities(score: FloatArray) -> FloatArray:
     """Give 1 / (1 + exp(-score)), shape `(n,)`, in [0, 1]; nothing overflows."""
     return 1.0 / (1.0 + np.exp(-np.clip(score, -700.0, 700.0)))
+
+
+def log_odds(probability: FloatArray) -> FloatArray:
+    """Give log(p / (1 - p)) within +-`SCORE_MAX`, shape `(n,)`."""
+    lowest = 1.0 / (1.0 + math.exp(SCORE_MAX))
+    bounded = np.clip(probability, lowest, 1.0 - lowest)
+    return np.clip(np.log(bounded / (1.0 - bounded)), -SCORE_MAX, SCORE_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Combined log-odds = intercept + learned_weight * learned + model_weight * model; the formula alone by default.
+
+    Parameters
+    ----------
+    intercept
+        In [-4, 4].
+    learned_weight, model_weight
+        In [0, 3].
+    """
+
+    intercept: float = 0.0
+    learned_weight: float = 0.0
+    model_weight: float = 1.0
+
+    def apply(self, learned: FloatArray, model: FloatArray) -> FloatArray:
+        """Combine probabilities, each of shape `(n,)`, to `(n,)` in [0, 1]; rises with both."""
+        score = self.intercept + self.learned_weight * log_odds(learned) + self.model_weight * log_odds(model)
+        return probabilities(score)

@@ -9,10 +9,10 @@ from enum import Enum, StrEnum
 from hashlib import blake2b
 
 from stream_app.domain.durations import format_duration
-from stream_app.domain.effects import PROSPECT, UNRATED
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import MS_PER_MINUTE, Family
 from stream_app.domain.identifiers import CYCLE_MINUTES
+from stream_app.domain.rows import PROSPECT, UNRATED
 
 UNRATED_NAME = "unrated"
 """How a segment names a rated customer's axis that has no lines yet (S13)."""

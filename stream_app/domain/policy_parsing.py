@@ -37,7 +37,7 @@ _RATE = Bounds(0.0, AMOUNT_LIMIT, is_low_open=True)
 _HALF_LIFE = Bounds(0.0, HALF_LIFE_DAYS_MAX, is_low_open=True)
 
 
-def parse_policy(document: Mapping[str, object], *, score_names: Collection[str] = ("value",)) -> Policy:
+def parse_policy(document: Mapping[str, object], *, score_names: Collection[str] = ("value", "growth")) -> Policy:
     """Make a policy of a complete document (see `policy_defaults.complete` for one with parts missing).
 
     Parameters

@@ -71,6 +71,10 @@ class PurchaseParameters:
             raise SettingsError(message, code="invalid_purchase_parameters")
 
 
+PRIOR_PARAMETERS = PurchaseParameters(r=0.5, alpha_weeks=10.0, a=0.5, b=2.0)
+"""What is believed of a shop before anything is known of it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PurchaseForecast:
     """What the model says of each customer.
@@ -255,10 +259,13 @@ def growth_probability(
     spread = math.expm1(log_amount_variance)
     share = np.exp(-np.minimum(further, EXPONENT_MAX))
     rest, rest_count, rest_square = 1.0 - share, further + 1.0 - share, further + (further + 1.0) ** 2 - share
-    total = share * _exceedance(log_need, math.log1p(spread))
-    for count in range(2, PURCHASES_SPELLED_OUT + 1):
+    counts = range(1, PURCHASES_SPELLED_OUT + 1)
+    needs = log_need - np.array([[math.log(count)] for count in counts])
+    exceedances = _exceedance(needs, np.array([[math.log1p(spread / count)] for count in counts]))
+    total = share * exceedances[0]
+    for count in counts[1:]:
         share = share * (further * (1.0 / (count - 1)))
-        total = total + share * _exceedance(log_need - math.log(count), math.log1p(spread / count))
+        total = total + share * exceedances[count - 1]
         rest = rest - share
         rest_count = rest_count - share * count
         rest_square = rest_square - share * (count * count)
@@ -306,10 +313,12 @@ def _gauss_series(p: FloatArray | float, q: FloatArray | float, c: FloatArray, d
     """Sum (p)_n (q)_n / ((c)_n (d)_n) z^n over n >= 0 (15.1.1 for d = 1); needs p + q < c + d and 0 < z < 1."""
     term = np.ones_like(z)
     total = np.ones_like(z)
-    for n in range(SERIES_TERMS):
-        term = term * (z * ((p + n) * (q + n) * (1.0 / (d + n)))) / (c + n)
-        if n + 1 < SERIES_TERMS:
-            total = total + term
+    index = np.arange(SERIES_TERMS, dtype=np.float64)[:, None]
+    ratios = z * ((p + index) * (q + index) / (d + index)) / (c + index)
+    for ratio in ratios[:-1]:
+        term *= ratio
+        total += term
+    term *= ratios[-1]
     decay = np.maximum((c + d) - (p + q), 1.0)
     shift = ((c * c + d * d) - (p * p + q * q)) / (2.0 * decay) - 0.5
     return total + term * _series_remainder(decay, np.maximum(SERIES_TERMS + shift, SERIES_TERMS / 2), z)

@@ -9,11 +9,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.domain.effects import PROSPECT, UNRATED, Cause, Changes
+from stream_app.domain.effects import Cause, Changes
 from stream_app.domain.knowledge import AxisKnowledge
 from stream_app.domain.population import bucket_of
 from stream_app.domain.rounds import Rounds
-from stream_app.domain.rows import NOT_HELD, RowBlock
+from stream_app.domain.rows import NOT_HELD, PROSPECT, UNRATED, RowBlock
 from stream_app.domain.tiers import Rescore, Settled, TierState, needs_settling, settle
 
 

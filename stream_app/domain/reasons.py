@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import lru_cache
 from typing import TypedDict
 
@@ -26,6 +27,14 @@ _PLAIN_BELOW = 1e15
 _LOG_SPEND_MAX = 700.0
 
 
+class Evidence(IntEnum):
+    """What a scoring has learned from."""
+
+    NONE = 0
+    SNAPSHOTS = 1
+    LABELS = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """One additive term of a score.
@@ -39,11 +48,33 @@ class Term:
     describe
         `describe(value, typical, currency) -> str`: what the term says of a customer. Value and typical value are in
         units of the score (weight times basis); the currency is an ISO 4217 code.
+    since
+        From which evidence on the term counts; before, its weight is 0 and it is not told.
+    is_log_amount
+        The basis is log1p of an amount in amount units; `describe` is given it in the reporting currency.
     """
 
     name: str
     weight: float
     describe: Describer
+    since: Evidence = Evidence.NONE
+    is_log_amount: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """In what the terms of an axis are measured.
+
+    Parameters
+    ----------
+    weights
+        One for each term: those of the scoring in force.
+    amount_unit
+        In what amounts are counted, reporting currency.
+    """
+
+    weights: tuple[float, ...]
+    amount_unit: float
 
 
 class Reason(TypedDict):
@@ -79,7 +110,11 @@ def explain(
 
 
 def explain_columns(
-    terms: Sequence[Term], term_values: NDArray[np.float64], contributions: NDArray[np.float64], currency: str
+    terms: Sequence[Term],
+    term_values: NDArray[np.float64],
+    contributions: NDArray[np.float64],
+    currency: str,
+    scale: Scale | None = None,
 ) -> list[list[Reason]]:
     """Tell the terms of many scores of one axis, as `explain` does.
 
@@ -91,6 +126,8 @@ def explain_columns(
         Shape `(n, n_terms_max)`, with at least as many columns as there are terms.
     currency
         ISO 4217 code of the reporting currency.
+    scale
+        What the terms were weighted with and count amounts in; None: their own weights, and the reporting currency.
 
     Returns
     -------
@@ -103,17 +140,37 @@ def explain_columns(
     gains = contributions[:, : len(terms)]
     # Typical values are the same for all customers but for the last bits; without these, words can be kept.
     typicals = np.round(values - gains, _TYPICAL_DECIMALS)
+    told_values = values
+    if scale is not None:
+        told_values, typicals = (_in_currency(terms, part, scale) for part in (values, typicals))
     columns = [
         [
             Reason(term=name, contribution=gain, text=describe(value, typical, currency))
             for value, typical, gain in zip(
-                values[:, place].tolist(), typicals[:, place].tolist(), gains[:, place].tolist(), strict=True
+                told_values[:, place].tolist(), typicals[:, place].tolist(), gains[:, place].tolist(), strict=True
             )
         ]
         for place, (name, describe) in enumerate((term.name, term.describe) for term in terms)
     ]
     orders = np.argsort(-np.abs(gains), axis=1, kind="stable")[:, :REASONS_MAX].tolist()
-    return [[told[place] for place in order] for told, order in zip(zip(*columns, strict=True), orders, strict=True)]
+    # A term that does not count yet says nothing.
+    waiting = [place for place, term in enumerate(terms) if term.since > Evidence.NONE]
+    is_told = np.ones(values.shape, dtype=np.bool_)
+    is_told[:, waiting] = (values[:, waiting] != 0.0) | (gains[:, waiting] != 0.0)
+    return [
+        [told[place] for place in order if own[place]]
+        for told, order, own in zip(zip(*columns, strict=True), orders, is_told.tolist(), strict=True)
+    ]
+
+
+def _in_currency(terms: Sequence[Term], values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
+    """Turn terms of log amounts into the same with their own weights and amounts in the reporting currency."""
+    told = values.copy()
+    for place, (term, weight) in enumerate(zip(terms, scale.weights, strict=True)):
+        if term.is_log_amount and weight != 0.0 and (weight != term.weight or scale.amount_unit != 1.0):
+            logs = np.minimum(values[:, place] / weight, _LOG_SPEND_MAX)
+            told[:, place] = np.round(term.weight * np.log1p(np.expm1(logs) * scale.amount_unit), _TYPICAL_DECIMALS)
+    return told
 
 
 def describe_spend(weight: float, emphasis: str) -> Describer:
@@ -150,12 +207,59 @@ def describe_spend(weight: float, emphasis: str) -> Describer:
 
 def spend_recent_months(weight: float) -> Term:
     """Make the term of the spend that decays with a half-life of about a quarter of a year."""
-    return Term("spend_recent_months", weight, describe_spend(weight, "recent months counting most"))
+    describe = describe_spend(weight, "recent months counting most")
+    return Term("spend_recent_months", weight, describe, is_log_amount=True)
 
 
 def spend_past_year(weight: float) -> Term:
     """Make the term of the spend that decays with a half-life of about a year."""
-    return Term("spend_past_year", weight, describe_spend(weight, "older purchases counting less year by year"))
+    describe = describe_spend(weight, "older purchases counting less year by year")
+    return Term("spend_past_year", weight, describe, is_log_amount=True)
+
+
+def spend_expected(weight: float, days: int) -> Term:
+    """Make the term of the spend that the purchase model expects."""
+    describe = describe_forecast(weight, f"in the next {days} days, from how often and how much was bought so far")
+    return Term("spend_expected", weight, describe, Evidence.SNAPSHOTS, is_log_amount=True)
+
+
+def spend_learned(weight: float, days: int) -> Term:
+    """Make the term of the spend that was learned from what customers did next."""
+    describe = describe_forecast(weight, f"in the next {days} days, from what similar customers did next")
+    return Term("spend_learned", weight, describe, Evidence.LABELS, is_log_amount=True)
+
+
+def describe_forecast(weight: float, grounds: str) -> Describer:
+    """Make the describer of a term `weight * log1p(expected spend)`.
+
+    Examples
+    --------
+    >>> describe = describe_forecast(1.0, "in the next 84 days")
+    >>> describe(math.log1p(52.0), math.log1p(11.0), "USD")
+    'expected to spend about 52 USD in the next 84 days; a typical customer about 11 USD'
+    """
+
+    def describe(value: float, typical: float, currency: str) -> str:
+        own, usual = _spend_text(value / weight), _spend_text(typical / weight)
+        return f"expected to spend about {own} {currency} {grounds}; a typical customer about {usual} {currency}"
+
+    return describe
+
+
+def describe_leaning(subject: str) -> Describer:
+    """Make the describer of a term in log-odds: which way it leans against a typical customer.
+
+    Examples
+    --------
+    >>> describe_leaning("what was returned")(-0.5, 0.0, "USD")
+    'what was returned speaks against spending more'
+    """
+
+    def describe(value: float, typical: float, currency: str) -> str:
+        del currency
+        return f"{subject} speaks {'for' if value >= typical else 'against'} spending more"
+
+    return describe
 
 
 def format_amount(amount: float) -> str:

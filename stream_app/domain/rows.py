@@ -16,6 +16,10 @@ HALF_LIFE_COUNT = 4
 _ALIGNMENT = 8
 NOT_HELD = -1
 """Held tier, candidate or bucket of a customer who has none yet."""
+UNRATED = -1
+"""Held tier of a buyer for whom there are no cut points yet (S13)."""
+PROSPECT = -2
+"""Held tier of a customer who has bought nothing (S13)."""
 
 RowBlock = NDArray[np.void]
 """Rows of some customers, shape `(n,)`, dtype `row_dtype(...)`."""

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.domain.decay import decay
-from stream_app.domain.events import MS_PER_DAY
+from stream_app.domain.features import GROWTH_NAMES, PERIOD_DAYS
 from stream_app.domain.knowledge import Scoring
+from stream_app.domain.linear_score import SCORE_MAX, Stack, linear_part, log_odds, probabilities
+from stream_app.domain.outlook import Customers, Outlook
 from stream_app.domain.policy import Policy
-from stream_app.domain.reasons import Term, spend_past_year, spend_recent_months
-from stream_app.domain.rows import RowBlock, column
+from stream_app.domain.reasons import (
+    Evidence,
+    Term,
+    describe_leaning,
+    spend_expected,
+    spend_learned,
+    spend_past_year,
+    spend_recent_months,
+)
 
 VALUE_BUCKET_WIDTH = 0.005
 """Half a percent of spend: with 1 % buckets .35 % of customers were mis-tiered, with 5 % buckets .49 % (measured)."""
@@ -32,17 +39,13 @@ class ScoreFunction(Protocol):
     def bucket_width(self) -> float:
         """Width of a histogram bucket in units of the score."""
 
-    def bases(self, rows: RowBlock, as_of_ms: NDArray[np.int64], scoring: Scoring) -> Sequence[NDArray[np.float64]]:
+    def bases(self, customers: Customers) -> Sequence[NDArray[np.float64]]:
         """Compute what each term's weight is multiplied by.
 
         Parameters
         ----------
-        rows
-            Shape `(n,)`; not to be changed.
-        as_of_ms
-            Shape `(n,)`, not before the rows' clocks.
-        scoring
-            The parameters in force.
+        customers
+            Shape `(n,)`: rows, time and scoring.
 
         Returns
         -------
@@ -50,73 +53,179 @@ class ScoreFunction(Protocol):
             One for each term, shape `(n,)`, finite; each element depends on its own row alone, to the bit.
         """
 
+    def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give scores in the unit in which people read them; shape `(n,)`, rising with the score."""
+
 
 ScoreFactory = Callable[[Policy], ScoreFunction]
 
 
-def decayed_spend(rows: RowBlock, place: int, half_life_ms: float, as_of_ms: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Give the decayed net spend as of a time, negative amounts as 0 (S11).
+class ValueScore:
+    """How big a customer is: what was spent of late and in the past year, and what will be spent, on a log scale.
+
+    score = (L(d3) + L(d4) + L(E[n] E[m]) + s L(E'[n] E[m])) / 2, with L(x) = log1p(x / amount unit): d3 and d4 are the
+    net spends decayed with the policy's third and fourth half-life (90 and 365 days unless the policy says otherwise),
+    E[n] the purchases that the purchase model expects over the horizon, E'[n] those of the learned model, E[m] the
+    amount of the next basket, s how far labels are believed. What the scoring has no evidence for has the weight 0.
 
     Parameters
     ----------
-    rows
-        Shape `(n,)`.
-    place
-        Which of the row's half-lives.
-    half_life_ms
-        That half-life in milliseconds.
-    as_of_ms
-        Shape `(n,)`, not before the rows' clocks.
-
-    Returns
-    -------
-    NDArray[np.float64]
-        Shape `(n,)`, >= 0, reporting currency.
+    policy
+        Gives the horizon.
     """
-    spend = column(rows, "decayed_spend", place)
-    spend *= decay(as_of_ms - rows["clock_ms"], half_life_ms)
-    result: NDArray[np.float64] = np.maximum(spend, 0.0, out=spend)
+
+    bucket_width = VALUE_BUCKET_WIDTH
+
+    def __init__(self, policy: Policy) -> None:
+        days = policy.horizon_periods * PERIOD_DAYS
+        self.terms = (
+            spend_recent_months(0.5),
+            spend_past_year(0.5),
+            spend_expected(0.5, round(days)),
+            spend_learned(0.5, round(days)),
+        )
+
+    def bases(self, customers: Customers) -> tuple[NDArray[np.float64], ...]:
+        """Give the logarithms of decayed and expected spends."""
+        return value_bases(customers.outlook)
+
+    def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the score itself."""
+        return scores
+
+
+def value_bases(outlook: Outlook) -> tuple[NDArray[np.float64], ...]:
+    """Give the bases of the value score's terms from what is expected of customers."""
+    scoring = outlook.scoring
+    unit = scoring.population.amount_unit
+    first = outlook.layout.places["decayed_spend_1"]
+    recent, year = (_log_amount(outlook.history[first + place], unit) for place in (2, 3))
+    nothing = np.zeros(len(recent))
+    amount = outlook.formula.expected_amount if scoring.has_seen_snapshots else nothing
+    expected = learned = nothing
+    if scoring.has_seen_snapshots:
+        expected = _log_amount(outlook.formula.purchases.expected_purchases * amount, unit)
+    if scoring.count is not None and outlook.learned_purchases is not None:
+        learned = _log_amount(outlook.learned_purchases * amount, unit)
+    return recent, year, expected, learned
+
+
+def value_of(outlook: Outlook) -> NDArray[np.float64]:
+    """Give the value score, whether or not a policy has an axis of it; shape `(n,)`."""
+    recent, year, expected, learned = value_bases(outlook)
+    result: NDArray[np.float64] = 0.5 * (recent + year + expected + outlook.scoring.label_share * learned)
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class ValueScore:
-    """How big a customer is: recent spend and the spend of the past year, on a log scale.
+def _log_amount(amounts: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = np.log1p(np.maximum(amounts, 0.0) * (1.0 / unit))
+    return result
 
-    score = 0.5 log1p(d3) + 0.5 log1p(d4), where d3 and d4 are the net spends decayed with the policy's third and
-    fourth half-life (90 and 365 days unless the policy says otherwise).
+
+GROWTH_OFFSET = 16.0
+"""Added to the log-odds of growth, so that the score is above 0."""
+GROWTH_LOG_ODDS_MAX = 12.0
+"""Combined log-odds are kept within +-12 (odds of one in 160,000)."""
+GROWTH_BUCKET_WIDTH = 0.001
+_GROWTH_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "purchase_rhythm": (
+            "purchases",
+            "age",
+            "days_since_last_purchase",
+            "interval",
+            "regularity",
+            "rate",
+            "baskets_last_period",
+            "baskets_horizon",
+            "baskets_two_horizons",
+            *(f"decayed_count_{place}" for place in range(1, 5)),
+            "bought_once",
+            "silent_regularity",
+            "active_regularity",
+        ),
+        "spending_level": (
+            "gross_spend",
+            "mean_basket",
+            "last_basket",
+            "largest_basket",
+            "spend_last_period",
+            "spend_horizon",
+            "spend_two_horizons",
+            *(f"decayed_spend_{place}" for place in range(1, 5)),
+        ),
+        "spend_to_beat": ("previous_spend", "is_silent", "active_log_ratio"),
+        "returns": ("refunds", "refunded_share"),
+    }
+)
+_GROUP_PLACES = tuple(tuple(GROWTH_NAMES.index(name) for name in names) for names in _GROWTH_GROUPS.values())
+_OTHER_PLACES = tuple(place for place in range(len(GROWTH_NAMES)) if not any(place in group for group in _GROUP_PLACES))
+
+
+class GrowthScore:
+    """How likely it is that a customer will spend more over the next horizon than over the last one.
+
+    score = 16 + log-odds of the calibrated P(y > prev), which combines the learned model and the formula. The learned
+    log-odds are a sum over features, told in four groups; all else is the fifth term.
 
     Parameters
     ----------
-    half_lives_ms
-        Third and fourth half-life of the policy, in milliseconds.
+    policy
+        Gives the horizon.
     """
 
-    half_lives_ms: tuple[float, float]
-    terms: tuple[Term, ...] = (spend_recent_months(0.5), spend_past_year(0.5))
-    bucket_width: float = VALUE_BUCKET_WIDTH
+    bucket_width = GROWTH_BUCKET_WIDTH
 
-    @classmethod
-    def from_policy(cls, policy: Policy) -> ValueScore:
-        """Take the half-lives from the policy."""
-        third, fourth = policy.half_lives_days[2:]
-        return cls((third * MS_PER_DAY, fourth * MS_PER_DAY))
-
-    def bases(self, rows: RowBlock, as_of_ms: NDArray[np.int64], scoring: Scoring) -> tuple[NDArray[np.float64], ...]:
-        """Give the logarithms of both decayed spends; the scoring has no parameters but the weights."""
-        recent, year = self.half_lives_ms
-        return (
-            np.log1p(decayed_spend(rows, 2, recent, as_of_ms)),
-            np.log1p(decayed_spend(rows, 3, year, as_of_ms)),
+    def __init__(self, policy: Policy) -> None:
+        days = round(policy.horizon_periods * PERIOD_DAYS)
+        self.terms = (
+            Term("growth_forecast", 1.0, describe_leaning(f"what is expected of the next {days} days")),
+            Term("purchase_rhythm", 1.0, describe_leaning("when and how often was bought"), Evidence.LABELS),
+            Term("spending_level", 1.0, describe_leaning("how much was spent so far"), Evidence.LABELS),
+            Term("spend_to_beat", 1.0, describe_leaning(f"the spend of the last {days} days"), Evidence.LABELS),
+            Term("returns", 1.0, describe_leaning("what was returned"), Evidence.LABELS),
         )
 
+    def bases(self, customers: Customers) -> tuple[NDArray[np.float64], ...]:
+        """Give the groups of the log-odds."""
+        return growth_bases(customers.outlook)
 
-SCORES: Mapping[str, ScoreFactory] = MappingProxyType({"value": ValueScore.from_policy})
+    def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the probability."""
+        return growth_probability_of(scores)
+
+
+def growth_bases(outlook: Outlook) -> tuple[NDArray[np.float64], ...]:
+    """Give the bases of the growth score's terms; they add up to offset and combined log-odds."""
+    formula = log_odds(outlook.formula.growth_probability)
+    model = outlook.scoring.growth
+    stack = Stack() if model is None else model.stack
+    combined = stack.intercept + stack.model_weight * formula
+    groups = [np.zeros(len(formula)) for _ in _GROUP_PLACES]
+    if model is not None and stack.learned_weight > 0.0:
+        sums = [linear_part(model.weights, outlook.features, places) for places in (*_GROUP_PLACES, _OTHER_PLACES)]
+        learned = model.weights.intercept + sums[-1]
+        for place, part in enumerate(sums[:-1]):
+            learned = learned + part
+            groups[place] = stack.learned_weight * part
+        combined = combined + stack.learned_weight * np.clip(learned, -SCORE_MAX, SCORE_MAX)
+    rest = GROWTH_OFFSET + np.clip(combined, -GROWTH_LOG_ODDS_MAX, GROWTH_LOG_ODDS_MAX)
+    for part in groups:
+        rest = rest - part
+    return (rest, *groups)
+
+
+def growth_probability_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the probability that a growth score stands for; shape `(n,)`, NaN stays NaN."""
+    return probabilities(scores - GROWTH_OFFSET)
+
+
+SCORES: Mapping[str, ScoreFactory] = MappingProxyType({"value": ValueScore, "growth": GrowthScore})
 """Every score function that a policy can name."""
 
 
 def first_scoring(policy: Policy, functions: Mapping[str, ScoreFunction]) -> Scoring:
-    """Give the scoring with which a stream begins: every term with its own weight.
+    """Give the scoring with which a stream begins: the terms that need no evidence.
 
     Parameters
     ----------
@@ -125,8 +234,34 @@ def first_scoring(policy: Policy, functions: Mapping[str, ScoreFunction]) -> Sco
     functions
         Axis name to its score function.
     """
-    weights = {axis.name: tuple(term.weight for term in functions[axis.name].terms) for axis in policy.axes}
-    return Scoring(version=1, weights=weights)
+    del policy
+    return Scoring(version=1, weights=weights_for(functions, Evidence.NONE))
+
+
+def weights_for(
+    functions: Mapping[str, ScoreFunction], evidence: Evidence, label_share: float = 1.0
+) -> dict[str, tuple[float, ...]]:
+    """Give the weights of all axes' terms for a scoring.
+
+    Parameters
+    ----------
+    functions
+        Axis name to its score function.
+    evidence
+        What the scoring rests on.
+    label_share
+        How far learned amounts are believed, in [0, 1]; other learned terms bring their own weights.
+    """
+    return {
+        name: tuple(_weight(term, evidence, label_share) for term in function.terms)
+        for name, function in functions.items()
+    }
+
+
+def _weight(term: Term, evidence: Evidence, label_share: float) -> float:
+    if term.since > evidence:
+        return 0.0
+    return term.weight * (label_share if term.since is Evidence.LABELS and term.is_log_amount else 1.0)
 
 
 def build_functions(policy: Policy, factories: Mapping[str, ScoreFactory]) -> dict[str, ScoreFunction]:

@@ -11,7 +11,6 @@ J. Platt (1999), Probabilistic Outputs for Support Vector Machines, Advances in 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,13 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
-from stream_app.domain.linear_score import probabilities
+from stream_app.domain.linear_score import SCORE_MAX, log_odds, probabilities
 
 FloatArray = NDArray[np.float64]
 LearnerState = dict[str, NDArray[np.generic]]
 
-SCORE_MAX = 8.0
-"""Scores are counted within +-8 (odds of one in 3,000)."""
 BIN_COUNT = 64
 HALF_LIFE_EXAMPLES = 20_000.0
 """After so many examples an outcome counts half."""
@@ -155,10 +152,3 @@ class ProbabilityCalibration:
             message = f"calibration state of version {version}: version {STATE_VERSION} is needed; learn afresh"
             raise IncompatibleStateError(message, code="incompatible_learner_state")
         return new
-
-
-def log_odds(probability: FloatArray) -> FloatArray:
-    """Give log(p / (1 - p)) within +-`SCORE_MAX`, shape `(n,)`."""
-    lowest = 1.0 / (1.0 + math.exp(SCORE_MAX))
-    bounded = np.clip(probability, lowest, 1.0 - lowest)
-    return np.clip(np.log(bounded / (1.0 - bounded)), -SCORE_MAX, SCORE_MAX)

@@ -11,6 +11,8 @@ from stream_app.domain.knowledge import AxisKnowledge, Knowledge, Scoring
 from stream_app.domain.policy import CutRule, Policy
 from stream_app.domain.population import TERM_UNIT, AxisSketch, PopulationSketch, draw_lines, merge_axis
 from stream_app.domain.scores import SCORES, ScoreFactory, build_functions, first_scoring
+from stream_app.domain.snapshots import Snapshots
+from stream_app.learning.scoring_learner import ScoringLearner
 
 MEAN_SAMPLE_MIN = 1000
 """Re-scores from which a population mean is taken without asking the shards to score everybody."""
@@ -35,6 +37,7 @@ class Learner:
         self.policy = policy
         self._functions = build_functions(policy, scores)
         self.knowledge = self._first() if knowledge is None else knowledge
+        self.models = ScoringLearner(policy, self._functions)
 
     def _first(self) -> Knowledge:
         nobody = [AxisSketch.empty(len(function.terms)) for function in self._functions.values()]
@@ -45,6 +48,18 @@ class Learner:
             scoring=first_scoring(self.policy, self._functions),
             axes=self._draw(nobody, {axis.name: None for axis in self.policy.axes}),
         )
+
+    def take_in(self, snapshots: Snapshots | None) -> None:
+        """Take in the snapshots of a tick of one or all shards."""
+        self.models.take_in(snapshots)
+
+    def learn(self, time_ms: int) -> None:
+        """Learn from the day's snapshots and outcomes, after the first tick of a UTC day and before `renew` (S5)."""
+        self.models.learn(time_ms, self.knowledge.scoring)
+
+    def due_scoring(self, time_ms: int) -> Scoring | None:
+        """Give the next scoring when it is time for one: have every shard try it, then `switch`."""
+        return self.models.due_scoring(time_ms, self.knowledge.scoring.version + 1)
 
     def wants_full_sketch(self, sketches: Sequence[PopulationSketch]) -> bool:
         """Tell whether the day's sweeps saw too few customers to take the population means from them.
@@ -135,6 +150,7 @@ class Learner:
             time_reached_ms=time_ms,
             scoring=scoring,
             axes=self._draw(merged, self.knowledge.axes),
+            sample_limit=self.models.sample_limit,
         )
         return self.knowledge
 

@@ -18,19 +18,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import astuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, gammaln
 
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
-from stream_app.domain.purchase_model import PurchaseParameters
+from stream_app.domain.purchase_model import PRIOR_PARAMETERS, PurchaseParameters
 from stream_app.learning.draws import hashed_bits
 
 FloatArray = NDArray[np.float64]
 LearnerState = dict[str, NDArray[np.generic]]
 
-PRIOR_LOG_MEANS = tuple(math.log(value) for value in (0.5, 10.0, 0.5, 2.0))
+PRIOR_LOG_MEANS = tuple(math.log(value) for value in astuple(PRIOR_PARAMETERS))
 """Prior centre of log(r, alpha_weeks, a, b)."""
 PRIOR_LOG_DEVIATION = 1.5
 PRIOR_WEIGHT = 1.0 / 300.0

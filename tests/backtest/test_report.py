@@ -18,9 +18,9 @@ from stream_app.backtest.report.formats import money, whole
 from stream_app.backtest.results import StatisticsResult
 from stream_app.backtest.statistics import BacktestStatistics
 from stream_app.backtest.summary import RunFacts, build_summary, five_numbers
-from stream_app.domain.effects import UNRATED
 from stream_app.domain.events import MS_PER_DAY
 from stream_app.domain.policy import AxisPolicy, CutRule, Policy
+from stream_app.domain.rows import UNRATED
 from tests.backtest.report_page import Page
 from tests.backtest.synthetic_run import (
     MOOD,

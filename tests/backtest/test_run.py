@@ -91,21 +91,24 @@ def test_output_begins_where_it_is_asked_to_with_the_state_of_all_events_before(
 def test_every_change_continues_the_last_one_and_has_crossed_its_line(replay: RunBacktest, tmp_path: Path) -> None:
     replay("run")
 
-    tiers = ["small", "big", "vip"]
-    last: dict[str, dict[str, Any]] = {}
+    tiers = {"value": ["small", "big", "vip"], "growth": ["declining", "steady", "growing"]}
+    last: dict[tuple[str, str], dict[str, Any]] = {}
+    sequences: dict[str, int] = {}
     for change in records_of(tmp_path / "run"):
-        before = last.get(change["customer_id"])
-        assert change["sequence"] == (1 if before is None else before["sequence"] + 1)
+        key, axis = (change["customer_id"], change["axis"]), tiers[change["axis"]]
+        before = last.get(key)
+        assert change["sequence"] == sequences.get(change["customer_id"], 0) + 1
+        sequences[change["customer_id"]] = change["sequence"]
         assert change["from_tier"] == (None if before is None else before["to_tier"])
-        assert change["segment"]["value"] == change["to_tier"]
+        assert change["segment"][change["axis"]] == change["to_tier"]
         if change["from_tier"] is None:
             assert change["cause"] == "first_rated"
-            assert (change["cut_point"] is None) == (change["to_tier"] == "small")
-        elif tiers.index(change["to_tier"]) > tiers.index(change["from_tier"]):
+            assert (change["cut_point"] is None) == (change["to_tier"] == axis[0])
+        elif axis.index(change["to_tier"]) > axis.index(change["from_tier"]):
             assert change["score"] >= change["cut_point"]
         else:
             assert change["score"] < change["cut_point"]
-        last[change["customer_id"]] = change
+        last[key] = change
 
 
 def test_the_reasons_of_a_change_add_up_to_its_distance_from_the_average_customer(
@@ -113,10 +116,10 @@ def test_the_reasons_of_a_change_add_up_to_its_distance_from_the_average_custome
 ) -> None:
     replay("run")
 
-    typical: dict[int, list[float]] = {}
+    typical: dict[tuple[str, int], list[float]] = {}
     for change in records_of(tmp_path / "run"):
         told = sum(reason["contribution"] for reason in change["reasons"])
-        typical.setdefault(change["knowledge_version"], []).append(change["score"] - told)
+        typical.setdefault((change["axis"], change["knowledge_version"]), []).append(change["score"] - told)
     assert len(typical) > 50
     for distances in typical.values():
         assert np.ptp(distances) < 1e-9
@@ -145,7 +148,8 @@ def test_segments_hold_every_customer_once_with_the_tier_that_was_told_last(
     segments = pq.read_table(tmp_path / "run" / "segments.parquet").to_pydict()
     assert len(set(segments["customer_id"])) == len(segments["customer_id"]) == result.summary["customers"]["total"]
     assert segments["customer_id"] == sorted(segments["customer_id"])
-    told = {change["customer_id"]: change["to_tier"] for change in records_of(tmp_path / "run")}
+    changes = records_of(tmp_path / "run")
+    told = {change["customer_id"]: change["to_tier"] for change in changes if change["axis"] == "value"}
     for customer_id, tier in zip(segments["customer_id"], segments["value_tier"], strict=True):
         assert told.get(customer_id, tier) == tier
         assert customer_id in told or tier in ("prospect", "unrated")
@@ -170,7 +174,12 @@ def test_scores_hold_everybody_seen_at_each_cutoff_from_events_before_it(
         assert {row["customer_id"]: row["purchase_count"] for row in rows} == bought
         for row in rows:
             assert (row["value_score"] is None) == (row["purchase_count"] == 0)
-            assert row["growth_score"] is None
+            has_bought = row["purchase_count"] > 0
+            predicted = ("growth_score", "buy_probability", "alive_probability", "expected_purchases", "expected_spend")
+            assert all((row[name] is not None and np.isfinite(row[name])) == has_bought for name in predicted)
+            if has_bought:
+                assert all(0.0 <= row[name] <= 1.0 for name in predicted[:3])
+                assert row["expected_purchases"] >= row["buy_probability"]
             assert row["horizon_days"] == 84
 
 

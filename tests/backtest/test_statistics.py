@@ -11,8 +11,9 @@ import pytest
 
 from stream_app.backtest.results import ChangeKind, StatisticsResult
 from stream_app.backtest.statistics import PERIOD_MS, BacktestStatistics
-from stream_app.domain.effects import UNRATED, Cause
+from stream_app.domain.effects import Cause
 from stream_app.domain.events import MS_PER_DAY, Family
+from stream_app.domain.rows import UNRATED
 from tests.backtest.synthetic_run import (
     MOOD,
     START_MS,

@@ -12,10 +12,11 @@ import pytest
 from stream_app.backtest.results import StatisticsResult
 from stream_app.backtest.statistics import BacktestStatistics
 from stream_app.backtest.summary import EVENT_STAGE, TICK_STAGE, RunFacts, build_summary, five_numbers, percent, plain
-from stream_app.domain.effects import PROSPECT, UNRATED, Cause
+from stream_app.domain.effects import Cause
 from stream_app.domain.events import MS_PER_DAY, Family
 from stream_app.domain.policy import Policy
 from stream_app.domain.refusals import Refusal
+from stream_app.domain.rows import PROSPECT, UNRATED
 from tests.backtest.synthetic_run import (
     MOOD,
     START_MS,

@@ -21,10 +21,11 @@ from stream_app.adapters.codec import (
     change_headers,
     encode_current_segments,
 )
-from stream_app.domain.effects import PROSPECT, UNRATED, Cause, Changes
+from stream_app.domain.effects import Cause, Changes
 from stream_app.domain.identifiers import pack_ids
 from stream_app.domain.policy import Treatment
 from stream_app.domain.reasons import Term, explain, spend_past_year, spend_recent_months
+from stream_app.domain.rows import PROSPECT, UNRATED
 from tests.contract.schemas import SCHEMA_FOLDER, load_schema, validator_of
 from tests.factories import make_axis, make_policy
 

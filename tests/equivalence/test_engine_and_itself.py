@@ -10,8 +10,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_app.domain.effects import UNRATED, Cause
+from stream_app.domain.effects import Cause
 from stream_app.domain.identifiers import hash_ids, pack_ids
+from stream_app.domain.rows import UNRATED
 from tests.equivalence.agreement import assert_same_to_the_bit
 from tests.equivalence.runs import ONE_BY_ONE, Driving, run_engine
 from tests.equivalence.third_axis import ALL_REFERENCE_SCORES, ALL_SCORES, THIRD_AXIS

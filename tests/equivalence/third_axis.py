@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from stream_app.domain.decay import decay as decay_columns
 from stream_app.domain.events import MS_PER_DAY
-from stream_app.domain.knowledge import Scoring
+from stream_app.domain.outlook import Customers
 from stream_app.domain.policy import Policy
 from stream_app.domain.reasons import Term
-from stream_app.domain.rows import RowBlock, column
+from stream_app.domain.rows import column
 from stream_app.domain.scores import SCORES, ScoreFactory
 from tests.reference import REFERENCE_SCORES, Customer, ReferenceScore
 from tests.reference_customer import decay
@@ -30,11 +30,15 @@ class AttachmentScore:
     def __init__(self, policy: Policy) -> None:
         self.half_life_ms = policy.behaviour_half_life_days * MS_PER_DAY
 
-    def bases(self, rows: RowBlock, as_of_ms: NDArray[np.int64], scoring: Scoring) -> Sequence[NDArray[np.float64]]:
+    def bases(self, customers: Customers) -> Sequence[NDArray[np.float64]]:
+        rows, as_of_ms = customers.rows, customers.as_of_ms
         visits = column(rows, "behaviour_count", 0) + column(rows, "behaviour_count", 1)
         left = decay_columns(as_of_ms - rows["clock_ms"], self.half_life_ms)
         satisfaction = column(rows, "satisfaction_sum") / np.maximum(column(rows, "satisfaction_count"), 1.0)
         return np.log1p(visits * left), satisfaction
+
+    def shown(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        return scores
 
 
 def _visits(customer: Customer, as_of_ms: int, policy: Policy) -> float:

@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
+from stream_app.domain.linear_score import log_odds
 from stream_app.learning.calibration import (
     CalibrationLine,
     FloatArray,
     ProbabilityCalibration,
-    log_odds,
 )
 
 

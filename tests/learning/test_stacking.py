@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
-from stream_app.learning.calibration import FloatArray, log_odds
-from stream_app.learning.stacking import Stack, StackedCalibration
+from stream_app.domain.linear_score import FloatArray, Stack, log_odds
+from stream_app.learning.stacking import StackedCalibration
 
 
 def probabilities_of(score: FloatArray) -> FloatArray:

@@ -20,7 +20,7 @@ SERVE = Treatment("digital", "Serve.")
 
 
 def with_axis(**changes: object) -> dict[str, object]:
-    return {"axes": (replace(AXIS, **changes),)}  # type: ignore[arg-type] # Names and types are those of the table below.
+    return {"axes": (replace(AXIS, **changes), *DEFAULT.axes[1:])}  # type: ignore[arg-type] # Names and types are those of the table below.
 
 
 def with_rule(rule: EventRule) -> dict[str, object]:
@@ -149,10 +149,14 @@ def test_the_default_policy_has_a_treatment_for_every_segment() -> None:
     states = [(*axis.tiers, "unrated", "prospect") for axis in DEFAULT.axes]
     channels = {segment: DEFAULT.treatment_for(segment).channel for segment in product(*states)}
 
-    assert {segment for segment, channel in channels.items() if channel == "human"} == {("big",), ("vip",)}
+    # Attention is for the customers who are worth most, and for those of the next tier who are on the move.
+    by_people = {segment for segment, channel in channels.items() if channel == "human"}
+    assert {value for value, _ in by_people} == {"big", "vip"}
+    assert {("big", "growing"), ("vip", "growing"), ("vip", "steady"), ("vip", "declining")} <= by_people
+    assert ("big", "steady") not in by_people
 
 
-@pytest.mark.parametrize("segment", [(), ("vip", "vip")])
+@pytest.mark.parametrize("segment", [(), ("vip",), ("vip", "growing", "vip")])
 def test_a_segment_of_another_length_is_a_bug(segment: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="no treatment for segment"):
         DEFAULT.treatment_for(segment)

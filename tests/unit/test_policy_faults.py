@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.adapters.policy_file import default_document
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.policy_parsing import parse_policy
+from tests.factories import one_axis_document
 from tests.policy_documents import AXIS, TWO_AXES, axis_with, parse
 
 
@@ -53,7 +53,7 @@ FAULTS = [
     (axis_with("axes.value", "axes.prospect"), "axes.prospect", "reserved name"),
     (axis_with("axes.value", "axes.1st"), "axes.1st", "a letter first"),
     (axis_with("axes.value", f"axes.{'a' * 41}"), f"axes.{'a' * 41}", "at most 40"),
-    (axis_with('score = "value"\n', ""), "axes.value.score", 'missing; add score, one of "value"'),
+    (axis_with('score = "value"\n', ""), "axes.value.score", 'missing; add score, one of "growth", "value"'),
     (axis_with('score = "value"', 'score = "valu"'), "axes.value.score", 'did you mean "value"?'),
     (axis_with('score = "value"', "score = 1"), "axes.value.score", "1 is not allowed"),
     (axis_with("margin", "margins"), "axes.value.margins", 'did you mean "margin"?'),
@@ -274,14 +274,14 @@ def places_in(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str
     return [path, *(place for key, item in items for place in places_in(item, (*path, key)))]
 
 
-PLACES = [place for place in places_in(default_document()) if place]
+PLACES = [place for place in places_in(one_axis_document()) if place]
 
 
 @given(place=st.sampled_from(PLACES), value=VALUES)
 def test_any_value_at_any_place_gives_a_policy_or_faults_and_no_other_error(
     place: tuple[str | int, ...], value: object
 ) -> None:
-    document: object = default_document()
+    document: object = one_axis_document()
     table: object = document
     for key in place[:-1]:
         table = table[key]  # type: ignore[index] # The path was found by walking such a document.

@@ -31,7 +31,9 @@ def save(folder: Path, content: str | bytes) -> Path:
 
 
 def test_the_default_policy_says_what_its_documentation_says() -> None:
-    (axis,) = DEFAULT.axes
+    axis, growth = DEFAULT.axes
+    assert (growth.name, growth.score, growth.tiers) == ("growth", "growth", ("declining", "steady", "growing"))
+    assert (growth.cuts, growth.margin, growth.confirmation_ms) == ((0.2, 0.8), 0.25, 14 * 86_400_000)
     assert (axis.name, axis.score, axis.tiers) == ("value", "value", ("small", "big", "vip"))
     assert (axis.cut_rule, axis.cuts, axis.margin, axis.confirmation_ms) == (CutRule.QUANTILES, (0.8, 0.95), 0.25, 0)
     assert (DEFAULT.sweep_period_minutes, DEFAULT.horizon_periods) == (1_440, 3)
@@ -97,9 +99,10 @@ confirmation = "14d"
 
 
 def test_axes_of_ones_own_replace_those_of_the_default_wholly(tmp_path: Path) -> None:
-    policy = load_policy(save(tmp_path, AXES.format(tiers='["small", "big", "vip"]')))
+    trend = AXES.replace("loyalty", "trend").format(tiers='["declining", "steady", "growing"]')
+    policy = load_policy(save(tmp_path, AXES.format(tiers='["small", "big", "vip"]') + trend))
 
-    assert policy.axis_names == ("loyalty",)
+    assert policy.axis_names == ("loyalty", "trend")
     assert policy.treatment_rules == DEFAULT.treatment_rules
 
 
@@ -111,7 +114,7 @@ def test_the_treatments_of_the_default_are_not_taken_for_other_tiers(tmp_path: P
 
 
 def test_treatments_of_ones_own_replace_those_of_the_default_wholly(tmp_path: Path) -> None:
-    policy = load_policy(save(tmp_path, '[[treatments]]\nsegment = ["*"]\nchannel = "human"\naction = "Call."'))
+    policy = load_policy(save(tmp_path, '[[treatments]]\nsegment = ["*", "*"]\nchannel = "human"\naction = "Call."'))
 
     assert len(policy.treatment_rules) == 1
 

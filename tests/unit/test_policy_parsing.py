@@ -4,12 +4,12 @@ import tomllib
 
 import pytest
 
-from stream_app.adapters.policy_file import default_document
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import Family
 from stream_app.domain.policy import CutRule, EventRule, Treatment
 from stream_app.domain.policy_defaults import complete
 from stream_app.domain.policy_parsing import parse_policy
+from tests.factories import one_axis_document
 from tests.policy_documents import AXIS, TWO_AXES, axis_with, parse
 
 
@@ -20,7 +20,7 @@ def treatments(*segments: str) -> str:
 
 
 def test_a_policy_that_rates_only_buyers_must_map_a_purchase() -> None:
-    document = default_document()
+    document = one_axis_document()
     document["events"] = {"default_type": "visit", "types": {"visit": {"family": "browse"}}}
     with pytest.raises(SettingsError) as caught:
         parse_policy(document)
@@ -39,7 +39,7 @@ def test_an_incomplete_document_without_a_default_names_every_missing_section() 
 
 
 def test_an_axis_may_use_any_score_function_that_there_is() -> None:
-    document = complete(tomllib.loads(AXIS.replace('score = "value"', 'score = "calm"')), default_document())
+    document = complete(tomllib.loads(AXIS.replace('score = "value"', 'score = "calm"')), one_axis_document())
 
     assert parse_policy(document, score_names=("value", "calm")).axes[0].score == "calm"
 

@@ -55,7 +55,7 @@ def shop() -> tuple[Engine, Learner, int]:
 
 def louder(learner: Learner) -> Scoring:
     """Twice the weight for recent spend: another scale, and another order of the customers."""
-    return Scoring(version=2, weights={"value": (1.0, 0.5)})
+    return Scoring(version=2, weights={"value": (1.0, 0.5, 0.0, 0.0)})
 
 
 def ordinary_changes(engine: Engine, learner: Learner, now: int) -> int:

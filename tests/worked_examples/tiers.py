@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from stream_app.domain.effects import UNRATED, Cause
+from stream_app.domain.effects import Cause
 from stream_app.domain.events import Family
+from stream_app.domain.rows import UNRATED
 from tests.factories import make_axis
 from tests.strategies import Renewal, Switch, Tick
 from tests.worked_examples.example import DAILY_TURN_MS, Example, Told, absolute, at, buys, happens, refunds, stream

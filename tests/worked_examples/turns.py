@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import log
 
-from stream_app.domain.effects import UNRATED, Cause
+from stream_app.domain.effects import Cause
+from stream_app.domain.rows import UNRATED
 from tests.outcomes import RowValues
 from tests.strategies import Tick
 from tests.worked_examples.example import (

@@ -10,8 +10,9 @@ import orjson
 
 from stream_app.adapters.codec.wire_text import SegmentTexts, change_ids, format_times, write_numbers
 from stream_app.domain.effects import Cause, Changes
+from stream_app.domain.knowledge import Scoring
 from stream_app.domain.policy import Policy
-from stream_app.domain.reasons import Reason, Term, explain_columns
+from stream_app.domain.reasons import Reason, Scale, Term, explain_columns
 
 SCHEMA_URN = "urn:stream-app:schema:segment_changed:v1"
 """Schema of what is written, `schemas/segment_changed.v1.json`."""
@@ -72,7 +73,13 @@ class ChangeEncoder:
         self._segments = SegmentTexts(policy)
 
     def encode(
-        self, changes: Changes, *, knowledge_version: int, event_ids: Sequence[str], sources: EventSources
+        self,
+        changes: Changes,
+        *,
+        knowledge_version: int,
+        event_ids: Sequence[str],
+        sources: EventSources,
+        scoring: Scoring | None = None,
     ) -> list[bytes]:
         """Write changes, in their order.
 
@@ -86,6 +93,8 @@ class ChangeEncoder:
             Of the batch that `changes.event_indices` points into; empty for a tick.
         sources
             Of the same batch; a change that came in a tick has the tick as its source.
+        scoring
+            In force when it did; None: the terms have their own weights and count in the reporting currency.
 
         Returns
         -------
@@ -107,7 +116,7 @@ class ChangeEncoder:
             write_numbers(changes.cut_points),
             map(_CAUSES.__getitem__, changes.causes.tolist()),
             map(orjson.dumps, _trigger_ids(changes, event_ids)),
-            map(orjson.dumps, self._reasons(changes)),
+            map(orjson.dumps, self._reasons(changes, scoring)),
             treatments,
             times,
             _sources(changes, times, sources),
@@ -125,12 +134,16 @@ class ChangeEncoder:
             [own.tiers[tier] for own, tier in zip(names, changes.to_tiers.tolist(), strict=True)],
         )
 
-    def _reasons(self, changes: Changes) -> list[list[Reason]]:
+    def _reasons(self, changes: Changes, scoring: Scoring | None) -> list[list[Reason]]:
         currency = self._policy.reporting_currency
         explained: list[list[Reason]] = [[] for _ in range(len(changes))]
-        for axis, terms in enumerate(self._terms):
+        for axis, (own_axis, terms) in enumerate(zip(self._policy.axes, self._terms, strict=True)):
+            scale = None
+            if scoring is not None and own_axis.name in scoring.weights:
+                scale = Scale(scoring.weights[own_axis.name], scoring.population.amount_unit)
             rows = np.flatnonzero(changes.axes == axis)
-            told = explain_columns(terms, changes.term_values[rows], changes.contributions[rows], currency)
+            own = (changes.term_values[rows], changes.contributions[rows])
+            told = explain_columns(terms, *own, currency, scale)
             for row, reasons in zip(rows.tolist(), told, strict=True):
                 explained[row] = reasons
         return explained

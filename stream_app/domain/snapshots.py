@@ -1,0 +1,54 @@
+"""Snapshots: customers as they were when their turn of the 28-day cycle came, for the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_app.domain.identifiers import hash_ids
+from stream_app.domain.rows import RowBlock
+
+SAMPLE_ALL = 2**32
+"""Limit that lets every customer into the sample."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshots:
+    """Buyers at one tick, after their totals were kept and their scores renewed.
+
+    Parameters
+    ----------
+    time_ms
+        The tick, in milliseconds since 1970-01-01 UTC.
+    customer_ids
+        Shape `(n,)`, dtype `S<width>`.
+    rows
+        Shape `(n,)`: copies.
+    """
+
+    time_ms: int
+    customer_ids: NDArray[np.bytes_]
+    rows: RowBlock
+
+    def __len__(self) -> int:
+        return len(self.customer_ids)
+
+
+def join_snapshots(parts: Sequence[Snapshots | None]) -> Snapshots | None:
+    """Put those of one tick together, in order; None when there are none."""
+    taken = [part for part in parts if part is not None and len(part)]
+    if len(taken) <= 1:
+        return taken[0] if taken else None
+    ids = np.concatenate([part.customer_ids for part in taken])
+    return Snapshots(taken[0].time_ms, ids, np.concatenate([part.rows for part in taken]))
+
+
+def sample_numbers(ids: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """Give each customer's number in [0, 2^32), evenly spread, by which samples are drawn (S15).
+
+    The samples under falling limits are nested, so that who stays in keeps a history.
+    """
+    return hash_ids(ids) >> np.uint64(32)
