@@ -18,7 +18,7 @@ from stream_app.adapters.codec.encoding import ChangeEncoder
 from stream_app.adapters.event_files import EventLog
 from stream_app.adapters.whole_files import unfinished_name, written_whole
 from stream_app.backtest.shards import Shards
-from stream_app.domain.effects import Effects, ScoredBlock
+from stream_app.domain.effects import Changes, Effects, ScoredBlock
 from stream_app.domain.events import MS_PER_DAY, EventBatch
 from stream_app.domain.identifiers import hash_ids, pack_ids
 from stream_app.domain.knowledge import Knowledge
@@ -26,6 +26,7 @@ from stream_app.domain.policy import PROSPECT_NAME, UNRATED_NAME, Policy
 from stream_app.domain.scores import SCORES, build_functions
 
 PERIOD_DAYS: Final = 28
+WAITING_CHANGES_MAX: Final = 4096
 SCORED_AXES: Final = ("value", "growth")
 """Axes that `scores.parquet` always has columns for; a policy's other axes follow them."""
 _MODEL_COLUMNS: Final = ("expected_spend", "expected_purchases", "buy_probability", "alive_probability")
@@ -75,21 +76,34 @@ class ChangesFile:
         # Where each customer's changes stand, so that those of a few can be read back: 16 bytes a change.
         self._keys: list[NDArray[np.uint64]] = []
         self._offsets: list[NDArray[np.int64]] = []
+        # Changes of ticks under one knowledge are encoded together: a tick alone brings few, and each call costs.
+        self._waiting: list[Changes] = []
+        self._waiting_under: Knowledge | None = None
 
     def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:
         """Write the changes that events brought."""
-        self._write(effects, knowledge, events.event_ids, EventSources(self._log, events.positions))
+        changes = self._wanted(effects)
+        if len(changes):
+            self._write_waiting()
+            self._write(changes, knowledge, events.event_ids, EventSources(self._log, events.positions))
 
     def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
-        """Write the changes that a tick brought."""
+        """Take the changes that a tick brought."""
         del time_ms
-        self._write(effects, knowledge, (), EventSources(self._log, np.empty(0, dtype=np.int64)))
+        changes = self._wanted(effects)
+        if not len(changes):
+            return
+        if self._waiting_under is not knowledge or sum(map(len, self._waiting)) >= WAITING_CHANGES_MAX:
+            self._write_waiting()
+        self._waiting.append(changes)
+        self._waiting_under = knowledge
 
     def on_day(self, time_ms: int, knowledge: Knowledge) -> None:
         """Nothing to write."""
 
     def finish(self) -> None:
         """Close the file and give it its name."""
+        self._write_waiting()
         self._file.close()
         self._unfinished.replace(self._path)
 
@@ -114,12 +128,19 @@ class ChangesFile:
         with suppress(FileNotFoundError):
             self._unfinished.unlink()
 
-    def _write(self, effects: Effects, knowledge: Knowledge, event_ids: Sequence[str], sources: EventSources) -> None:
+    def _wanted(self, effects: Effects) -> Changes:
         changes = effects.changes
         if self._from_ms is not None and len(changes):
-            changes = changes.take(changes.effective_at_ms >= self._from_ms)
-        if not len(changes):
-            return
+            return changes.take(changes.effective_at_ms >= self._from_ms)
+        return changes
+
+    def _write_waiting(self) -> None:
+        if self._waiting_under is not None:
+            nowhere = EventSources(self._log, np.empty(0, dtype=np.int64))
+            self._write(Changes.concatenate(self._waiting), self._waiting_under, (), nowhere)
+        self._waiting, self._waiting_under = [], None
+
+    def _write(self, changes: Changes, knowledge: Knowledge, event_ids: Sequence[str], sources: EventSources) -> None:
         records = self._encoder.encode(
             changes,
             knowledge_version=knowledge.version,

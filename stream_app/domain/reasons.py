@@ -194,13 +194,16 @@ def describe_spend(weight: float, emphasis: str) -> Describer:
     >>> describe(0.5 * math.log1p(182.0), 0.5 * math.log1p(41.0), "USD")
     'spent about 182 USD, recent months counting most; a typical customer about 41 USD'
     """
+    return _describer(weight, "spent about", f", {emphasis}")
 
+
+def _describer(weight: float, verb: str, which: str) -> Describer:
     @lru_cache(maxsize=_PHRASES_KEPT)
     def ending(typical: float, currency: str) -> str:
-        return f" {currency}, {emphasis}; a typical customer about {_spend_text(typical / weight)} {currency}"
+        return f" {currency}{which}; a typical customer about {_spend_text(typical / weight)} {currency}"
 
     def describe(value: float, typical: float, currency: str) -> str:
-        return f"spent about {_spend_text(value / weight)}{ending(typical, currency)}"
+        return f"{verb} {_spend_text(value / weight)}{ending(typical, currency)}"
 
     return describe
 
@@ -238,12 +241,7 @@ def describe_forecast(weight: float, grounds: str) -> Describer:
     >>> describe(math.log1p(52.0), math.log1p(11.0), "USD")
     'expected to spend about 52 USD in the next 84 days; a typical customer about 11 USD'
     """
-
-    def describe(value: float, typical: float, currency: str) -> str:
-        own, usual = _spend_text(value / weight), _spend_text(typical / weight)
-        return f"expected to spend about {own} {currency} {grounds}; a typical customer about {usual} {currency}"
-
-    return describe
+    return _describer(weight, "expected to spend about", f" {grounds}")
 
 
 def describe_leaning(subject: str) -> Describer:

@@ -23,7 +23,7 @@ from stream_app.domain.outlook import DAYS_PER_WEEK, Outlook
 from stream_app.domain.policy import Policy
 from stream_app.domain.population_model import PopulationModel
 from stream_app.domain.reasons import Evidence
-from stream_app.domain.rows import column
+from stream_app.domain.rows import RowBlock, column
 from stream_app.domain.scores import ScoreFunction, growth_bases, growth_probability_of, value_of, weights_for
 from stream_app.domain.snapshots import SAMPLE_ALL, Snapshots
 from stream_app.learning.outcome_models import LABELS_MIN, OutcomeModels, Outcomes
@@ -65,6 +65,7 @@ class ScoringLearner:
         self._periods = policy.horizon_periods
         history = len(self._layout.history_names)
         self._column_count = history + 3 * self._periods + len(_AMOUNTS)
+        self._taken_in: list[Snapshots] = []
         self._waiting: list[SnapshotBlock] = []
         self._pending = PendingSnapshots(history + _PREDICTIONS, CYCLE_DAYS * self._periods + 1)
         self._fit = PurchaseFit()
@@ -91,10 +92,22 @@ class ScoringLearner:
 
     def take_in(self, snapshots: Snapshots | None) -> None:
         """Take in the snapshots of a tick, of any shard, in any order within the day."""
-        if snapshots is None or not len(snapshots):
-            return
-        rows, time_ms = snapshots.rows, snapshots.time_ms
-        history = history_of(self._layout, rows, np.maximum(rows["clock_ms"], time_ms))
+        if snapshots is not None and len(snapshots):
+            self._taken_in.append(snapshots)
+
+    def _read_taken_in(self) -> SnapshotBlock:
+        """Give everything that waits; many ticks are read at once, since each call of numpy costs."""
+        if self._taken_in:
+            parts = self._taken_in
+            times_ms = np.repeat([part.time_ms for part in parts], [len(part) for part in parts])
+            ids, rows = (np.concatenate([getattr(part, name) for part in parts]) for name in ("customer_ids", "rows"))
+            self._waiting.append(self._read(ids, rows, times_ms))
+            self._taken_in = []
+        self._waiting = [SnapshotBlock.concatenate([SnapshotBlock.none(self._column_count), *self._waiting])]
+        return self._waiting[0]
+
+    def _read(self, ids: NDArray[np.bytes_], rows: RowBlock, times_ms: NDArray[np.int64]) -> SnapshotBlock:
+        history = history_of(self._layout, rows, np.maximum(rows["clock_ms"], times_ms))
         # The newest kept total is that of this very snapshot.
         kept = [
             column(rows, name, -1 - periods)
@@ -102,8 +115,7 @@ class ScoringLearner:
             for name in ("kept_s", "kept_gross_spend", "kept_baskets")
         ]
         amounts = [column(rows, name) for name in _AMOUNTS]
-        times_s = np.full(len(rows), time_ms // MS_PER_SECOND, dtype=np.int64)
-        self._waiting.append(SnapshotBlock(snapshots.customer_ids, times_s, np.stack([*history, *kept, *amounts])))
+        return SnapshotBlock(ids, times_ms // MS_PER_SECOND, np.stack([*history, *kept, *amounts]))
 
     def learn(self, time_ms: int, scoring: Scoring) -> None:
         """Learn from all that came in since the last time, in the order of time and id bytes (S5).
@@ -117,7 +129,7 @@ class ScoringLearner:
         """
         if self._first_ms is None:
             self._first_ms = time_ms
-        block = SnapshotBlock.concatenate([SnapshotBlock.none(self._column_count), *self._waiting])
+        block = self._read_taken_in()
         self._waiting = []
         block = block.take(np.lexsort((block.customer_ids, block.times_s)))
         history = np.ascontiguousarray(block.columns[: len(self._layout.history_names)])
@@ -164,7 +176,7 @@ class ScoringLearner:
 
     def state(self) -> LearnerState:
         """Give everything needed to go on as plain arrays."""
-        waiting = SnapshotBlock.concatenate([SnapshotBlock.none(self._column_count), *self._waiting])
+        waiting = self._read_taken_in()
         parts = {
             "fit": self._fit.state(),
             "models": self._models.state(),

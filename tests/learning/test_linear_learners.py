@@ -19,12 +19,13 @@ from stream_app.learning import linear_learners
 from stream_app.learning.linear_learners import (
     BLOCK_ROWS,
     COUNT_SETTINGS,
+    LARGE_BLOCK_ROWS,
     PROBABILITY_SETTINGS,
     LinearLearner,
     LinearSettings,
     Target,
 )
-from tests.learning.contract import LearnerCase, check_learner, examples, learned
+from tests.learning.contract import LearnerCase, as_bytes, check_learner, examples, learned
 
 NAMES = tuple(f"feature_{number}" for number in range(7))
 
@@ -93,7 +94,7 @@ def test_a_feature_that_never_varied_counts_for_nothing() -> None:
 
 def test_a_block_of_one_row_is_rivers_learn_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear_learners, "BLOCK_ROWS", 1)
-    settings = replace(PROBABILITY_SETTINGS, block_weight=1.0, intercept_step=0.01)
+    settings = replace(PROBABILITY_SETTINGS, intercept_step=0.01)
     learner = LinearLearner(NAMES, settings)
     features, outcomes = examples(CASES[0], 150, 13)
     learner.learn_many(features, outcomes)
@@ -121,6 +122,17 @@ def test_the_first_block_is_one_step_along_the_summed_gradient() -> None:
     gradient = float((column * ((outcomes.sum() + 1.0) / (BLOCK_ROWS + 2.0) - outcomes)).sum())
     assert learner._model.optimizer.z[NAMES[3]] == pytest.approx(gradient, rel=1e-9)
     assert learner._model.optimizer.n[NAMES[3]] == pytest.approx(gradient**2, rel=1e-9)
+
+
+def test_steps_grow_once_there_were_many_however_examples_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_learners, "LARGE_BLOCKS_FROM", 3 * BLOCK_ROWS)
+    features, outcomes = examples(CASES[0], 3 * BLOCK_ROWS + 2 * LARGE_BLOCK_ROWS + 7, 17)
+    whole, parts = (LinearLearner(NAMES, PROBABILITY_SETTINGS) for _ in range(2))
+    whole.learn_many(features, outcomes)
+    for start in range(0, len(features), 77):
+        parts.learn_many(features[start : start + 77], outcomes[start : start + 77])
+    assert whole.state()["counters"].tolist() == [len(features), len(features) - 7, 5]
+    assert as_bytes(parts.state()) == as_bytes(whole.state())
 
 
 def test_counts_in_the_hundreds_are_learned_without_swinging() -> None:
