@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from stream_app.domain.behaviour import Facts, HalfLives, enter_keys, keep_totals, remember
 from stream_app.domain.duplicates import find_duplicates
-from stream_app.domain.effects import Cause, Changes, Effects, ScoredBlock
-from stream_app.domain.events import MS_PER_DAY, EventBatch
+from stream_app.domain.effects import Cause, Changes, Effects, ScoredBlock, join_ticks
+from stream_app.domain.events import MS_PER_DAY, MS_PER_MINUTE, EventBatch
 from stream_app.domain.features import FeatureLayout
 from stream_app.domain.knowledge import Knowledge, Scoring
 from stream_app.domain.outlook import Customers
@@ -21,7 +21,7 @@ from stream_app.domain.rating import AxisRating, Moment, Standing, rated, settle
 from stream_app.domain.rounds import Rounds, all_once, lay_out
 from stream_app.domain.rows import NOT_HELD, PROSPECT, UNRATED, RowBlock, row_dtype, take_rows
 from stream_app.domain.scores import SCORES, ScoreFactory, build_functions, weigh
-from stream_app.domain.snapshots import SAMPLE_ALL, Snapshots, join_snapshots, sample_numbers
+from stream_app.domain.snapshots import SAMPLE_ALL, Snapshots, sample_numbers
 from stream_app.domain.table import ROWS_MAX, CustomerTable
 from stream_app.domain.tiers import position
 from stream_app.domain.turns import is_snapshot_due
@@ -158,33 +158,66 @@ class Engine:
         Effects
             Changes in the order of customer id bytes (S4).
         """
-        is_switch = self.scoring_version not in (0, knowledge.scoring.version)
-        last_tick_ms = self.last_tick_ms
-        if time_ms <= last_tick_ms:
-            return self._no_effects()
-        self.scoring_version = knowledge.scoring.version
-        self.last_tick_ms = time_ms
-        if last_tick_ms == NO_TICK_MS and not is_switch:
-            return self._no_effects()
-        self._restart_sums(last_tick_ms, is_switch=is_switch)
-        rows = np.arange(len(self.table)) if is_switch else self.table.turns.due(last_tick_ms, time_ms)
-        cause = Cause.CUT_POINT if is_switch else Cause.TIME
-        parts = [
-            self._sweep(rows[start : start + CHUNK_ROWS], time_ms, last_tick_ms, (knowledge, cause))
-            for start in range(0, len(rows), CHUNK_ROWS)
-        ]
-        if not parts:
-            return self._no_effects()
-        changes = Changes.concatenate([part.changes for part in parts])
-        return Effects(
-            changes=changes.take(np.argsort(changes.customer_ids, kind="stable")),
-            is_duplicate=np.empty(0, dtype=np.bool_),
-            tiers_before=np.empty((0, len(self.policy.axes)), dtype=np.int8),
-            touched_rows=rows,
-            rescored_count=sum(part.rescored_count for part in parts),
-            suppressed_counts=np.sum([part.suppressed_counts for part in parts], axis=0),
-            snapshots=join_snapshots([part.snapshots for part in parts]),
+        return self.ticks(np.array([time_ms], dtype=np.int64), knowledge)
+
+    def ticks(self, times_ms: NDArray[np.int64], knowledge: Knowledge) -> Effects:
+        """Let time pass by several ticks between which nothing happens, as if one by one.
+
+        Customers whose turns come at different ticks are swept together, each as of its own tick: where ticks are many
+        and customers few, most of a sweep's time goes into calls of numpy.
+
+        Parameters
+        ----------
+        times_ms
+            Shape `(n_ticks,)`, rising, in milliseconds since 1970-01-01 UTC.
+        knowledge
+            The version in force at all of them.
+
+        Returns
+        -------
+        Effects
+            Of all ticks: changes in the order of ticks, then of customer id bytes (S4).
+        """
+        parts = []
+        times_ms = times_ms[times_ms > self.last_tick_ms]
+        while len(times_ms):
+            together = self._sweepable(times_ms, knowledge.scoring)
+            parts += self._pass_time(times_ms[:together], knowledge)
+            times_ms = times_ms[together:]
+        return join_ticks(parts) if parts else self._no_effects()
+
+    def _sweepable(self, times_ms: NDArray[np.int64], scoring: Scoring) -> int:
+        """Give how many of the next ticks can be swept together: nobody twice, and no new term sums between them."""
+        if self.last_tick_ms == NO_TICK_MS or self.scoring_version not in (0, scoring.version):
+            return 1
+        period_ms = self.policy.sweep_period_minutes * MS_PER_MINUTE
+        last_minute_ms = self.last_tick_ms // MS_PER_MINUTE * MS_PER_MINUTE
+        next_day_ms = (self.last_tick_ms // MS_PER_DAY + 1) * MS_PER_DAY
+        # A tick after the first one of a day begins new sums, so that tick may be the last one here.
+        count = min(
+            int(np.searchsorted(times_ms, last_minute_ms + period_ms)), int(np.searchsorted(times_ms, next_day_ms)) + 1
         )
+        return min(max(count, 1), len(times_ms))
+
+    def _pass_time(self, times_ms: NDArray[np.int64], knowledge: Knowledge) -> list[Effects]:
+        """Sweep for ticks that can be swept together; gives a part for each chunk of rows."""
+        is_switch = self.scoring_version not in (0, knowledge.scoring.version)
+        since_ms = np.concatenate(([self.last_tick_ms], times_ms[:-1]))
+        self.scoring_version = knowledge.scoring.version
+        self.last_tick_ms = int(times_ms[-1])
+        if since_ms[0] == NO_TICK_MS and not is_switch:
+            return []
+        self._restart_sums(int(since_ms[0]), is_switch=is_switch)
+        if is_switch:
+            due = [np.arange(len(self.table))]
+        else:
+            due = [self.table.turns.due(*span) for span in zip(since_ms.tolist(), times_ms.tolist(), strict=True)]
+        rows, tick = np.concatenate(due), np.repeat(np.arange(len(due)), [len(part) for part in due])
+        cause = Cause.CUT_POINT if is_switch else Cause.TIME
+        chunks = (slice(start, start + CHUNK_ROWS) for start in range(0, len(rows), CHUNK_ROWS))
+        return [
+            self._sweep(rows[own], (since_ms[tick[own]], times_ms[tick[own]]), (knowledge, cause)) for own in chunks
+        ]
 
     def sketch(self) -> PopulationSketch:
         """Tell the population as of the last re-score of each customer; term sums are of the sweeps of one day."""
@@ -308,17 +341,22 @@ class Engine:
         return axes, changes, places
 
     def _sweep(
-        self, rows: NDArray[np.int64], time_ms: int, last_tick_ms: int, context: tuple[Knowledge, Cause]
+        self,
+        rows: NDArray[np.int64],
+        spans_ms: tuple[NDArray[np.int64], NDArray[np.int64]],
+        context: tuple[Knowledge, Cause],
     ) -> Effects:
+        """Re-score customers, each as of its own tick; the spans reach from the tick before to that one."""
         knowledge, cause = context
+        since_ms, times_ms = spans_ms
         block = self.table.gather(rows)
         is_due = np.zeros(len(rows), dtype=np.bool_)
-        if last_tick_ms != NO_TICK_MS:
-            is_due = is_snapshot_due(block["turn"], last_tick_ms, time_ms)
-            keep_totals(block, is_due, time_ms)
-        as_of_ms = np.maximum(block["clock_ms"], time_ms)
+        if since_ms[0] != NO_TICK_MS:
+            is_due = is_snapshot_due(block["turn"], since_ms, times_ms)
+            keep_totals(block, is_due, times_ms)
+        as_of_ms = np.maximum(block["clock_ms"], times_ms)
         moment = Moment(all_once(rows), self._is_rated(block), as_of_ms, cause)
-        axes, changes, _ = self._rate(block, block, moment, knowledge)
+        axes, changes, places = self._rate(block, block, moment, knowledge)
         if len(changes):
             # In a sweep, states change by changes only.
             left = np.maximum(changes.from_tiers, UNRATED) + _STATE_OFFSET
@@ -334,14 +372,19 @@ class Engine:
             touched_rows=rows,
             rescored_count=int(np.count_nonzero(moment.is_rated)),
             suppressed_counts=_suppressed(axes),
-            snapshots=self._snapshots(rows, block, is_due, (time_ms, knowledge.sample_limit)),
+            tick_times_ms=times_ms[places],
+            snapshots=self._snapshots(rows, block, is_due, (times_ms, knowledge.sample_limit)),
         )
 
     def _snapshots(
-        self, rows: NDArray[np.int64], block: RowBlock, is_due: NDArray[np.bool_], sample: tuple[int, int]
+        self,
+        rows: NDArray[np.int64],
+        block: RowBlock,
+        is_due: NDArray[np.bool_],
+        sample: tuple[NDArray[np.int64], int],
     ) -> Snapshots | None:
         """Copy the sampled buyers whose turn of the 28-day cycle has come (S15)."""
-        time_ms, sample_limit = sample
+        times_ms, sample_limit = sample
         places = np.flatnonzero(is_due & (block["basket_count"] > 0))
         if not len(places):
             return None
@@ -349,7 +392,7 @@ class Engine:
         if sample_limit < SAMPLE_ALL:
             is_sampled = sample_numbers(ids) < np.uint64(sample_limit)
             ids, places = ids[is_sampled], places[is_sampled]
-        return Snapshots(time_ms, ids, take_rows(block, places))
+        return Snapshots(times_ms[places], ids, take_rows(block, places))
 
     def _count(self, states: NDArray[np.int8], sign: int) -> None:
         for axis in range(states.shape[1]):
@@ -384,6 +427,7 @@ class Engine:
             changes=Changes.none(axis_count),
             is_duplicate=np.empty(0, dtype=np.bool_),
             tiers_before=np.empty((0, axis_count), dtype=np.int8),
+            tick_times_ms=np.empty(0, dtype=np.int64),
             touched_rows=np.empty(0, dtype=np.int64),
             rescored_count=0,
             suppressed_counts=np.zeros(axis_count, dtype=np.int64),

@@ -27,7 +27,7 @@ class Observer(Protocol):
         """Events were applied."""
 
     def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
-        """Time passed; the knowledge is that of the sweep."""
+        """Time passed by one or more ticks of a day, to the last of them; the knowledge is that of the sweeps."""
 
     def on_day(self, time_ms: int, knowledge: Knowledge) -> None:
         """Knowledge was renewed at the first tick of a UTC day; it holds for all that follows."""
@@ -106,7 +106,7 @@ class Replay:
             return
         self.end_ms = until_ms if until_ms is not None else self._first_tick_after(self.watermark_ms)
         while self.next_tick_ms <= self.end_ms:
-            self._tick()
+            self._tick(self.end_ms)
 
     def _first_tick_after(self, time_ms: int) -> int:
         return (time_ms // self.tick_ms + 1) * self.tick_ms
@@ -123,7 +123,7 @@ class Replay:
                 self._apply(batch if end - start == len(batch) else batch.select(slice(start, end)))
                 start = end
             else:
-                self._tick()
+                self._tick(int(watermarks[start]))
         self.watermark_ms = int(watermarks[-1])
 
     def _apply(self, events: EventBatch) -> None:
@@ -136,13 +136,18 @@ class Replay:
         self.durations.events += applied - started
         self.durations.outputs += time.perf_counter() - applied
 
-    def _tick(self) -> None:
+    def _tick(self, until_ms: int) -> None:
+        """Let time pass by the next tick and, of the same day, those after it that nothing comes between."""
         assert self.next_tick_ms is not None
-        time_ms = self.next_tick_ms
-        self.next_tick_ms += self.tick_ms
+        day = self.next_tick_ms // MS_PER_DAY
+        renews = day > self.renewed_day
+        last_ms = self.next_tick_ms if renews else min(until_ms, (day + 1) * MS_PER_DAY - 1)
+        times_ms = np.arange(self.next_tick_ms, last_ms + 1, self.tick_ms)
+        time_ms = int(times_ms[-1])
+        self.next_tick_ms = time_ms + self.tick_ms
         knowledge = self.in_force = self.learner.knowledge
         started = time.perf_counter()
-        effects = self.shards.tick(time_ms, knowledge)
+        effects = self.shards.ticks(times_ms, knowledge)
         self.learner.take_in(effects.snapshots)
         swept = time.perf_counter()
         for observer in self.observers:
@@ -150,8 +155,7 @@ class Replay:
         told = time.perf_counter()
         self.durations.ticks += swept - started
         self.durations.outputs += told - swept
-        day = time_ms // MS_PER_DAY
-        if day > self.renewed_day:
+        if renews:
             self.renewed_day = day
             self._renew(time_ms)
 

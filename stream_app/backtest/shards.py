@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.domain.effects import Changes, Effects, ScoredBlock
+from stream_app.domain.effects import Changes, Effects, ScoredBlock, join_ticks
 from stream_app.domain.events import EventBatch
 from stream_app.domain.identifiers import hash_ids
 from stream_app.domain.knowledge import Knowledge, Scoring
 from stream_app.domain.policy import Policy
 from stream_app.domain.population import PopulationSketch
-from stream_app.domain.snapshots import join_snapshots
 from stream_app.engine import Engine
 
 
@@ -60,18 +60,21 @@ class Shards:
             tiers_before[index] = part.tiers_before
             told.append(part.changes.at_events(index[part.changes.event_indices]))
         changes = Changes.concatenate(told)
-        return _merged(
-            changes.take(np.argsort(changes.event_indices, kind="stable")), parts, (is_duplicate, tiers_before)
+        return Effects(
+            changes=changes.take(np.argsort(changes.event_indices, kind="stable")),
+            is_duplicate=is_duplicate,
+            tiers_before=tiers_before,
+            # Row numbers of different shards do not mix; who stores rows asks each engine.
+            touched_rows=np.empty(0, dtype=np.int64),
+            rescored_count=sum(part.rescored_count for part in parts),
+            suppressed_counts=np.sum([part.suppressed_counts for part in parts], axis=0),
         )
 
-    def tick(self, time_ms: int, knowledge: Knowledge) -> Effects:
-        """Let time pass; changes come in the order of customer id bytes (S4)."""
-        parts = [engine.tick(time_ms, knowledge) for engine in self.engines]
-        if len(parts) == 1:
-            return parts[0]
-        changes = Changes.concatenate([part.changes for part in parts])
-        order = np.argsort(changes.customer_ids, kind="stable")
-        return _merged(changes.take(order), parts, (parts[0].is_duplicate, parts[0].tiers_before))
+    def ticks(self, times_ms: NDArray[np.int64], knowledge: Knowledge) -> Effects:
+        """Let time pass, as `Engine.ticks`."""
+        parts = [engine.ticks(times_ms, knowledge) for engine in self.engines]
+        # Row numbers of different shards do not mix; who stores rows asks each engine.
+        return parts[0] if len(parts) == 1 else replace(join_ticks(parts), touched_rows=np.empty(0, dtype=np.int64))
 
     def sketches(self) -> list[PopulationSketch]:
         """One of each shard."""
@@ -89,17 +92,3 @@ class Shards:
     def populations(self) -> NDArray[np.int64]:
         """Shape `(n_axes, n_tiers_max + 2)`, as `Engine.populations`."""
         return np.asarray(np.sum([engine.populations() for engine in self.engines], axis=0), dtype=np.int64)
-
-
-def _merged(changes: Changes, parts: Sequence[Effects], columns: tuple[NDArray[np.bool_], NDArray[np.int8]]) -> Effects:
-    is_duplicate, tiers_before = columns
-    return Effects(
-        changes=changes,
-        is_duplicate=is_duplicate,
-        tiers_before=tiers_before,
-        # Row numbers of different shards do not mix; who stores rows asks each engine.
-        touched_rows=np.empty(0, dtype=np.int64),
-        rescored_count=sum(part.rescored_count for part in parts),
-        suppressed_counts=np.sum([part.suppressed_counts for part in parts], axis=0),
-        snapshots=join_snapshots([part.snapshots for part in parts]),
-    )

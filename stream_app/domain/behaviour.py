@@ -257,7 +257,7 @@ def enter_keys(block: RowBlock, keys: NDArray[np.uint64], rounds: Rounds) -> Non
     block["ring_position"] = (starts + rounds.event_counts) % RING_SIZE
 
 
-def keep_totals(block: RowBlock, is_due: NDArray[np.bool_], time_ms: int) -> None:
+def keep_totals(block: RowBlock, is_due: NDArray[np.bool_], times_ms: NDArray[np.int64]) -> None:
     """Append the totals as of a snapshot; the oldest falls out (S14).
 
     Parameters
@@ -266,15 +266,15 @@ def keep_totals(block: RowBlock, is_due: NDArray[np.bool_], time_ms: int) -> Non
         Shape `(n,)`; changed in place.
     is_due
         Shape `(n,)`: whose snapshot it is.
-    time_ms
-        The tick, in milliseconds since 1970-01-01 UTC.
+    times_ms
+        Shape `(n,)`: the tick of each, in milliseconds since 1970-01-01 UTC.
     """
     due = np.flatnonzero(is_due)
     if not len(due):
         return
     rows = take_rows(block, due)
     for kept, now in (
-        ("kept_s", np.int64(time_ms // MS_PER_SECOND)),
+        ("kept_s", times_ms[due] // MS_PER_SECOND),
         ("kept_gross_spend", rows["gross_spend"]),
         ("kept_baskets", rows["basket_count"]),
     ):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_app.domain.outlook import Outlook
 from stream_app.domain.rows import RowBlock
-from stream_app.domain.snapshots import Snapshots
+from stream_app.domain.snapshots import Snapshots, join_snapshots
 
 
 class Cause(IntEnum):
@@ -126,7 +126,7 @@ class Effects:
     Parameters
     ----------
     changes
-        Segment changes, in input order for events and in the order of id bytes for a tick (S4).
+        Segment changes, in input order for events; in the order of ticks, then of id bytes for ticks (S4).
     is_duplicate
         Shape `(n_events,)`, bool: events that were dropped because of their id (S7); empty for a tick.
     tiers_before
@@ -138,8 +138,10 @@ class Effects:
         How many times a customer was scored.
     suppressed_counts
         Shape `(n_axes,)`, int64: candidates that were given up before they were confirmed (S18).
+    tick_times_ms
+        Of ticks: shape `(n_changes,)`, int64, the tick of each change; None for events.
     snapshots
-        Of a tick: the sampled buyers whose turn of the 28-day cycle has come; None when there are none.
+        Of ticks: the sampled buyers whose turn of the 28-day cycle has come; None when there are none.
     """
 
     changes: Changes
@@ -148,7 +150,25 @@ class Effects:
     touched_rows: NDArray[np.int64]
     rescored_count: int
     suppressed_counts: NDArray[np.int64]
+    tick_times_ms: NDArray[np.int64] | None = None
     snapshots: Snapshots | None = None
+
+
+def join_ticks(parts: Sequence[Effects]) -> Effects:
+    """Put the effects of the same ticks on different customers together, at least one; changes are sorted (S4)."""
+    changes = Changes.concatenate([part.changes for part in parts])
+    times_ms = np.concatenate([part.tick_times_ms for part in parts if part.tick_times_ms is not None])
+    order = np.lexsort((changes.customer_ids, times_ms))
+    return Effects(
+        changes=changes.take(order),
+        is_duplicate=parts[0].is_duplicate,
+        tiers_before=parts[0].tiers_before,
+        touched_rows=np.concatenate([part.touched_rows for part in parts]),
+        rescored_count=sum(part.rescored_count for part in parts),
+        suppressed_counts=np.sum([part.suppressed_counts for part in parts], axis=0),
+        tick_times_ms=times_ms[order],
+        snapshots=join_snapshots([part.snapshots for part in parts]),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,19 +17,19 @@ SAMPLE_ALL = 2**32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshots:
-    """Buyers at one tick, after their totals were kept and their scores renewed.
+    """Buyers at ticks, after their totals were kept and their scores renewed.
 
     Parameters
     ----------
-    time_ms
-        The tick, in milliseconds since 1970-01-01 UTC.
+    times_ms
+        Shape `(n,)`, int64: the tick of each, in milliseconds since 1970-01-01 UTC.
     customer_ids
         Shape `(n,)`, dtype `S<width>`.
     rows
         Shape `(n,)`: copies.
     """
 
-    time_ms: int
+    times_ms: NDArray[np.int64]
     customer_ids: NDArray[np.bytes_]
     rows: RowBlock
 
@@ -38,12 +38,14 @@ class Snapshots:
 
 
 def join_snapshots(parts: Sequence[Snapshots | None]) -> Snapshots | None:
-    """Put those of one tick together, in order; None when there are none."""
+    """Put several together, in order; None when there are none."""
     taken = [part for part in parts if part is not None and len(part)]
     if len(taken) <= 1:
         return taken[0] if taken else None
-    ids = np.concatenate([part.customer_ids for part in taken])
-    return Snapshots(taken[0].time_ms, ids, np.concatenate([part.rows for part in taken]))
+    times_ms, ids, rows = (
+        np.concatenate([getattr(part, name) for part in taken]) for name in ("times_ms", "customer_ids", "rows")
+    )
+    return Snapshots(times_ms, ids, rows)
 
 
 def sample_numbers(ids: NDArray[np.bytes_]) -> NDArray[np.uint64]:

@@ -83,7 +83,9 @@ class TurnOrder:
         self._sorted_turns = turns[order]
 
 
-def is_snapshot_due(turns: NDArray[np.uint16], after_ms: int, until_ms: int) -> NDArray[np.bool_]:
+def is_snapshot_due(
+    turns: NDArray[np.uint16], after_ms: NDArray[np.int64], until_ms: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Tell whose turn of the full 28-day cycle comes after one time and not after the other.
 
     Parameters
@@ -91,7 +93,7 @@ def is_snapshot_due(turns: NDArray[np.uint16], after_ms: int, until_ms: int) -> 
     turns
         Shape `(n,)`.
     after_ms, until_ms
-        As in `TurnOrder.due`.
+        Shape `(n,)`: as in `TurnOrder.due`, for each.
 
     Returns
     -------

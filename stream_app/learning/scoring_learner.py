@@ -23,9 +23,9 @@ from stream_app.domain.outlook import DAYS_PER_WEEK, Outlook
 from stream_app.domain.policy import Policy
 from stream_app.domain.population_model import PopulationModel
 from stream_app.domain.reasons import Evidence
-from stream_app.domain.rows import RowBlock, column
+from stream_app.domain.rows import column
 from stream_app.domain.scores import ScoreFunction, growth_bases, growth_probability_of, value_of, weights_for
-from stream_app.domain.snapshots import SAMPLE_ALL, Snapshots
+from stream_app.domain.snapshots import SAMPLE_ALL, Snapshots, join_snapshots
 from stream_app.learning.outcome_models import LABELS_MIN, OutcomeModels, Outcomes
 from stream_app.learning.pending import (
     SECONDS_PER_DAY,
@@ -98,16 +98,16 @@ class ScoringLearner:
     def _read_taken_in(self) -> SnapshotBlock:
         """Give everything that waits; many ticks are read at once, since each call of numpy costs."""
         if self._taken_in:
-            parts = self._taken_in
-            times_ms = np.repeat([part.time_ms for part in parts], [len(part) for part in parts])
-            ids, rows = (np.concatenate([getattr(part, name) for part in parts]) for name in ("customer_ids", "rows"))
-            self._waiting.append(self._read(ids, rows, times_ms))
+            taken = join_snapshots(self._taken_in)
+            assert taken is not None
+            self._waiting.append(self._read(taken))
             self._taken_in = []
         self._waiting = [SnapshotBlock.concatenate([SnapshotBlock.none(self._column_count), *self._waiting])]
         return self._waiting[0]
 
-    def _read(self, ids: NDArray[np.bytes_], rows: RowBlock, times_ms: NDArray[np.int64]) -> SnapshotBlock:
-        history = history_of(self._layout, rows, np.maximum(rows["clock_ms"], times_ms))
+    def _read(self, snapshots: Snapshots) -> SnapshotBlock:
+        rows = snapshots.rows
+        history = history_of(self._layout, rows, np.maximum(rows["clock_ms"], snapshots.times_ms))
         # The newest kept total is that of this very snapshot.
         kept = [
             column(rows, name, -1 - periods)
@@ -115,7 +115,8 @@ class ScoringLearner:
             for name in ("kept_s", "kept_gross_spend", "kept_baskets")
         ]
         amounts = [column(rows, name) for name in _AMOUNTS]
-        return SnapshotBlock(ids, times_ms // MS_PER_SECOND, np.stack([*history, *kept, *amounts]))
+        times_s = snapshots.times_ms // MS_PER_SECOND
+        return SnapshotBlock(snapshots.customer_ids, times_s, np.stack([*history, *kept, *amounts]))
 
     def learn(self, time_ms: int, scoring: Scoring) -> None:
         """Learn from all that came in since the last time, in the order of time and id bytes (S5).

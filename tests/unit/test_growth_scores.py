@@ -75,8 +75,8 @@ def test_windows_of_whole_periods_are_exact_at_a_snapshot_and_never_more_than_al
         engine.apply(batch_of(np.array([7]), now, np.array([spent[day]])), knowledge)
 
     for snapshot in taken[3:]:
-        day = (snapshot.time_ms - START_MS) // MS_PER_DAY
-        history = history_of(LAYOUT, snapshot.rows, np.array([snapshot.time_ms]))
+        day = int(snapshot.times_ms[0] - START_MS) // MS_PER_DAY
+        history = history_of(LAYOUT, snapshot.rows, snapshot.times_ms)
         for periods in (1, 2, 3):
             window = history[LAYOUT.places[f"spend_window_{periods}"], 0]
             assert window == pytest.approx(sum(spent[known] for known in range(day - 28 * periods, day)))

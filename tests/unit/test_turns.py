@@ -40,7 +40,8 @@ def test_a_sweep_takes_exactly_those_whose_turn_has_come(
 def test_a_snapshot_is_due_when_the_turn_of_the_whole_cycle_has_come(turns: list[int], times: tuple[int, int]) -> None:
     after_ms, until_ms = times[0], sum(times)
 
-    due = is_snapshot_due(np.array(turns, dtype=np.uint16), after_ms, until_ms).tolist()
+    after, until = (np.full(len(turns), time_ms) for time_ms in (after_ms, until_ms))
+    due = is_snapshot_due(np.array(turns, dtype=np.uint16), after, until).tolist()
 
     assert due == [comes(turn, CYCLE_MINUTES, after_ms, until_ms) for turn in turns]
 
