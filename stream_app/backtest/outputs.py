@@ -52,6 +52,10 @@ class EventSources:
         """Give file and row of one event of the batch."""
         return self.log.source_of(int(self.positions[index]))
 
+    def write(self, indices: Sequence[int]) -> list[bytes]:
+        """Write files and rows of events of the batch."""
+        return self.log.written_sources(self.positions[indices])
+
 
 class ChangesFile:
     """Writes `changes.jsonl`; it gets its name when it is complete.

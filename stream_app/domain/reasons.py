@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 REASONS_MAX = 5
 """Most reasons that one change tells."""
 
-Describer = Callable[[float, float, str], str]
-"""Turns a term's value, its typical value and the reporting currency into a sentence part."""
+Describer = Callable[[NDArray[np.float64], NDArray[np.float64], str], list[str]]
+"""Turns a term's values, its typical values, both of shape `(n,)`, and the reporting currency into n sentence parts."""
 
 _TYPICAL_DECIMALS = 9
 _PHRASES_KEPT = 64
@@ -25,6 +24,9 @@ _CENT = 0.01
 _CENTS_BELOW = 10.0
 _PLAIN_BELOW = 1e15
 _LOG_SPEND_MAX = 700.0
+_WHOLE_BELOW = 999.5
+# Writing an integer takes longer than finding it written.
+_WHOLE_AMOUNTS = tuple(map(str, range(1000)))
 
 
 class Evidence(IntEnum):
@@ -46,8 +48,8 @@ class Term:
     weight
         What the term's basis is multiplied by; not 0 where `describe` divides by it.
     describe
-        `describe(value, typical, currency) -> str`: what the term says of a customer. Value and typical value are in
-        units of the score (weight times basis); the currency is an ISO 4217 code.
+        `describe(values, typicals, currency) -> list[str]`: what the term says of customers. Values and typical values
+        are in units of the score (weight times basis); the currency is an ISO 4217 code.
     since
         From which evidence on the term counts; before, its weight is 0 and it is not told.
     is_log_amount
@@ -143,15 +145,16 @@ def explain_columns(
     told_values = values
     if scale is not None:
         told_values, typicals = (_in_currency(terms, part, scale) for part in (values, typicals))
-    columns = [
-        [
-            Reason(term=name, contribution=gain, text=describe(value, typical, currency))
-            for value, typical, gain in zip(
-                told_values[:, place].tolist(), typicals[:, place].tolist(), gains[:, place].tolist(), strict=True
-            )
-        ]
-        for place, (name, describe) in enumerate((term.name, term.describe) for term in terms)
-    ]
+    columns = []
+    for place, term in enumerate(terms):
+        own = [np.ascontiguousarray(part[:, place]) for part in (told_values, typicals)]
+        texts, name = term.describe(own[0], own[1], currency), term.name
+        columns.append(
+            [
+                Reason({"term": name, "contribution": gain, "text": text})
+                for gain, text in zip(gains[:, place].tolist(), texts, strict=True)
+            ]
+        )
     orders = np.argsort(-np.abs(gains), axis=1, kind="stable")[:, :REASONS_MAX].tolist()
     # A term that does not count yet says nothing.
     waiting = [place for place, term in enumerate(terms) if term.since > Evidence.NONE]
@@ -173,6 +176,16 @@ def _in_currency(terms: Sequence[Term], values: NDArray[np.float64], scale: Scal
     return told
 
 
+def describe_each(describe: Callable[[float, float, str], str]) -> Describer:
+    """Make a describer from a function of one value, its typical value and the currency."""
+
+    def describe_all(values: NDArray[np.float64], typicals: NDArray[np.float64], currency: str) -> list[str]:
+        pairs = zip(values.tolist(), typicals.tolist(), strict=True)
+        return [describe(value, typical, currency) for value, typical in pairs]
+
+    return describe_all
+
+
 def describe_spend(weight: float, emphasis: str) -> Describer:
     """Make the describer of a term `weight * log1p(decayed spend)`.
 
@@ -191,8 +204,8 @@ def describe_spend(weight: float, emphasis: str) -> Describer:
     Examples
     --------
     >>> describe = describe_spend(0.5, "recent months counting most")
-    >>> describe(0.5 * math.log1p(182.0), 0.5 * math.log1p(41.0), "USD")
-    'spent about 182 USD, recent months counting most; a typical customer about 41 USD'
+    >>> describe(0.5 * np.log1p([182.0]), 0.5 * np.log1p([41.0]), "USD")
+    ['spent about 182 USD, recent months counting most; a typical customer about 41 USD']
     """
     return _describer(weight, "spent about", f", {emphasis}")
 
@@ -200,12 +213,28 @@ def describe_spend(weight: float, emphasis: str) -> Describer:
 def _describer(weight: float, verb: str, which: str) -> Describer:
     @lru_cache(maxsize=_PHRASES_KEPT)
     def ending(typical: float, currency: str) -> str:
-        return f" {currency}{which}; a typical customer about {_spend_text(typical / weight)} {currency}"
+        amount = _amounts_of(np.array([typical]), weight)[0]
+        return f" {currency}{which}; a typical customer about {format_amount(amount)} {currency}"
 
-    def describe(value: float, typical: float, currency: str) -> str:
-        return f"{verb} {_spend_text(value / weight)}{ending(typical, currency)}"
+    def describe(values: NDArray[np.float64], typicals: NDArray[np.float64], currency: str) -> list[str]:
+        amounts = [
+            _WHOLE_AMOUNTS[round(amount)] if _CENTS_BELOW <= amount < _WHOLE_BELOW else format_amount(amount)
+            for amount in _amounts_of(values, weight)
+        ]
+        return [
+            f"{verb} {amount}{ending(typical, currency)}"
+            for amount, typical in zip(amounts, typicals.tolist(), strict=True)
+        ]
 
     return describe
+
+
+def _amounts_of(values: NDArray[np.float64], weight: float) -> list[float]:
+    """Give the amounts that terms `weight * log1p(amount)` stand for."""
+    with np.errstate(over="ignore"):
+        logs = values / weight
+    amounts: list[float] = np.where(logs < _LOG_SPEND_MAX, np.expm1(np.minimum(logs, _LOG_SPEND_MAX)), np.inf).tolist()
+    return amounts
 
 
 def spend_recent_months(weight: float) -> Term:
@@ -238,8 +267,8 @@ def describe_forecast(weight: float, grounds: str) -> Describer:
     Examples
     --------
     >>> describe = describe_forecast(1.0, "in the next 84 days")
-    >>> describe(math.log1p(52.0), math.log1p(11.0), "USD")
-    'expected to spend about 52 USD in the next 84 days; a typical customer about 11 USD'
+    >>> describe(np.log1p([52.0]), np.log1p([11.0]), "USD")
+    ['expected to spend about 52 USD in the next 84 days; a typical customer about 11 USD']
     """
     return _describer(weight, "expected to spend about", f" {grounds}")
 
@@ -249,13 +278,14 @@ def describe_leaning(subject: str) -> Describer:
 
     Examples
     --------
-    >>> describe_leaning("what was returned")(-0.5, 0.0, "USD")
-    'what was returned speaks against spending more'
+    >>> describe_leaning("what was returned")(np.array([-0.5]), np.zeros(1), "USD")
+    ['what was returned speaks against spending more']
     """
+    phrases = tuple(f"{subject} speaks {side} spending more" for side in ("against", "for"))
 
-    def describe(value: float, typical: float, currency: str) -> str:
+    def describe(values: NDArray[np.float64], typicals: NDArray[np.float64], currency: str) -> list[str]:
         del currency
-        return f"{subject} speaks {'for' if value >= typical else 'against'} spending more"
+        return [phrases[is_above] for is_above in (values >= typicals).tolist()]
 
     return describe
 
@@ -275,7 +305,3 @@ def format_amount(amount: float) -> str:
     if amount < _CENTS_BELOW:
         return f"{amount:.2f}" if amount >= _CENT else "0"
     return f"{amount:.1e}"
-
-
-def _spend_text(log_spend: float) -> str:
-    return format_amount(math.expm1(log_spend) if log_spend < _LOG_SPEND_MAX else math.inf)

@@ -12,7 +12,7 @@ from stream_app.domain.decay import decay as decay_columns
 from stream_app.domain.events import MS_PER_DAY
 from stream_app.domain.outlook import Customers
 from stream_app.domain.policy import Policy
-from stream_app.domain.reasons import Term
+from stream_app.domain.reasons import Term, describe_each
 from stream_app.domain.rows import column
 from stream_app.domain.scores import SCORES, ScoreFactory
 from tests.reference import REFERENCE_SCORES, Customer, ReferenceScore
@@ -24,7 +24,10 @@ THIRD_AXIS = "attachment"
 class AttachmentScore:
     """How attached a customer is: browsing and carts of late, and mean satisfaction."""
 
-    terms = (Term("visits", 1.5, lambda *_: "visits"), Term("satisfaction", 0.7, lambda *_: "satisfaction"))
+    terms = (
+        Term("visits", 1.5, describe_each(lambda *_: "visits")),
+        Term("satisfaction", 0.7, describe_each(lambda *_: "satisfaction")),
+    )
     bucket_width = 0.1
 
     def __init__(self, policy: Policy) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stream_app.domain.reasons import (
     REASONS_MAX,
     Term,
+    describe_each,
     describe_spend,
     explain,
     explain_columns,
@@ -22,7 +23,7 @@ from stream_app.domain.reasons import (
 
 
 def plain_term(name: str) -> Term:
-    return Term(name, 1.0, lambda value, typical, currency: f"{value:g} against {typical:g} {currency}")
+    return Term(name, 1.0, describe_each(lambda value, typical, currency: f"{value:g} against {typical:g} {currency}"))
 
 
 def test_the_largest_contribution_in_either_direction_comes_first() -> None:
@@ -77,12 +78,14 @@ def test_a_spend_term_names_the_spend_of_the_row_and_of_a_typical_customer(weigh
 
 def test_a_customer_who_spent_nothing_is_told_so() -> None:
     describe = describe_spend(1.0, "lately")
-    assert describe(0.0, math.log1p(8.5), "EUR") == "spent about 0 EUR, lately; a typical customer about 8.50 EUR"
+    (text,) = describe(np.zeros(1), np.log1p([8.5]), "EUR")
+    assert text == "spent about 0 EUR, lately; a typical customer about 8.50 EUR"
 
 
 @pytest.mark.parametrize("value", [1e308, -1e308, 750.0, -1.0, math.inf, -math.inf])
 def test_absurd_scores_still_have_words(value: float) -> None:
-    assert describe_spend(0.5, "lately")(value, value, "EUR").startswith("spent about ")
+    (text,) = describe_spend(0.5, "lately")(np.array([value]), np.array([value]), "EUR")
+    assert text.startswith("spent about ")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,14 @@ class LazyIds(Protocol):
         """Give several ids."""
 
 
+@runtime_checkable
+class WrittenSources(Protocol):
+    """Sources that are cheaper to write together than one by one."""
+
+    def write(self, indices: Sequence[int]) -> list[bytes]:
+        """Write the sources of several events as JSON."""
+
+
 class ChangeEncoder:
     """Writes segment changes as `segment_changed.v1`.
 
@@ -151,10 +159,16 @@ class ChangeEncoder:
 
 def _sources(changes: Changes, times: Sequence[bytes], sources: EventSources) -> list[bytes]:
     """Write where each change comes from: an event of the batch, or the tick of its time."""
-    return [
-        orjson.dumps(sources.of_event(index)) if index >= 0 else b'{"tick":"%b"}' % time
-        for index, time in zip(changes.event_indices.tolist(), times, strict=True)
-    ]
+    written = [b'{"tick":"%b"}' % time for time in times]
+    places = np.flatnonzero(changes.event_indices >= 0).tolist()
+    indices = changes.event_indices[places].tolist()
+    if isinstance(sources, WrittenSources):
+        own = sources.write(indices)
+    else:
+        own = [orjson.dumps(sources.of_event(index)) for index in indices]
+    for place, source in zip(places, own, strict=True):
+        written[place] = source
+    return written
 
 
 def _trigger_ids(changes: Changes, event_ids: Sequence[str]) -> list[str | None]:
