@@ -26,7 +26,7 @@ from stream_app.domain.table import ROWS_MAX, CustomerTable
 from stream_app.domain.tiers import position
 from stream_app.domain.turns import is_snapshot_due
 
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 4096
 """Rows that a sweep works on at a time: 3 MB, so that they stay in the cache of a core."""
 NO_TICK_MS = -1
 """Stands for the last tick before there was one."""
