@@ -14,11 +14,11 @@ from benchmarks.measurement import Measurement
 from benchmarks.scale import Scale
 from benchmarks.simulated_log import cache_folder, event_count, simulated_log
 
-YEAR_GOAL = 200_000.0
-YEAR_FLOOR = 120_000.0
-YEAR_MEMORY_CEILING_GB = 3.0
+YEAR_GOAL = 120_000.0
+YEAR_FLOOR = 70_000.0
+YEAR_MEMORY_CEILING_GB = 3.5
 CDNOW_VARIABLE = "CDNOW_EVENTS"
-CDNOW_CEILING_SECONDS = 15.0
+CDNOW_CEILING_SECONDS = 40.0
 CDNOW_REPETITIONS = 3
 HELP_CEILING_SECONDS = 0.3
 HELP_REPETITIONS = 5

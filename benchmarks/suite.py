@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks import backtest, engine_events, engine_sweep, memory, simulated_log
+from benchmarks import backtest, engine_events, engine_sweep, learner, memory, simulated_log
 from benchmarks.measurement import Measurement
 from benchmarks.scale import FULL, QUICK, Scale
 
@@ -20,7 +20,10 @@ Benchmark = Callable[[Scale], list[Measurement]]
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
         "engine_events": engine_events.run,
+        "engine_events_value": engine_events.run_value,
         "engine_sweep": engine_sweep.run,
+        "engine_sweep_value": engine_sweep.run_value,
+        "learner": learner.run,
         "memory": memory.run,
         "memory_many": memory.run_many,
         "simulate": simulated_log.run,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchmarks.events import EventSource
+from benchmarks.models import every_model
 from benchmarks.scale import Scale
 from stream_app.adapters.policy_file import load_policy
 from stream_app.domain.effects import Effects
@@ -27,10 +30,14 @@ class WarmEngine:
         Says how many customers, and how long the warm-up is.
     sweep_days
         Period of the sweeps.
+    has_models
+        Both axes of the default policy, with every model in force; else the value axis alone, as it begins.
     """
 
-    def __init__(self, scale: Scale, sweep_days: int) -> None:
-        self.policy = load_policy(None).with_sweep_period(sweep_days * MINUTES_PER_DAY)
+    def __init__(self, scale: Scale, sweep_days: int, *, has_models: bool = True) -> None:
+        policy = load_policy(None).with_sweep_period(sweep_days * MINUTES_PER_DAY)
+        self.policy = policy if has_models else replace(policy, axes=policy.axes[:1])
+        self.has_models = has_models
         self.source = EventSource(scale.customers)
         self.engine = Engine(self.policy)
         self.learner = Learner(self.policy)
@@ -80,6 +87,9 @@ class WarmEngine:
         self._next_tick_ms = (int(source.now_ms) // MS_PER_DAY + 1) * MS_PER_DAY
         # The first tick only starts the count and draws lines; one sweep later everybody holds a tier.
         self.tick(self._next_tick_ms)
+        if self.has_models:
+            scoring = every_model(self.policy, self.knowledge.scoring.version + 1)
+            self.learner.switch(self._next_tick_ms, scoring, [engine.full_sketch(scoring, self._next_tick_ms)])
         self.tick(self._next_tick_ms + sweep_days * MS_PER_DAY)
         self._next_tick_ms += (sweep_days + 1) * MS_PER_DAY
         source.now_ms = float(self._next_tick_ms)

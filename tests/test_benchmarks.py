@@ -18,8 +18,11 @@ from benchmarks.table import BEGIN, DOCUMENT, END, render, update_document
 
 ROOT = Path(__file__).parents[1]
 ROWS = {
-    "engine_events": ["uniform", "zipf_0.8", "zipf_1.0", "small_batches", "reference", "ratio"],
+    "engine_events": ["uniform", "zipf_0.8", "zipf_1.0", "small_batches"],
+    "engine_events_value": ["uniform", "zipf_0.8", "small_batches", "reference", "ratio"],
     "engine_sweep": ["hourly", "at_once"],
+    "engine_sweep_value": ["hourly", "at_once"],
+    "learner": ["outcomes"],
     "memory": [f"{QUICK.customers}"],
     "memory_many": [f"{QUICK.customers_many}"],
     "simulate": ["year"],
