@@ -118,7 +118,48 @@ def explain_columns(
     currency: str,
     scale: Scale | None = None,
 ) -> list[list[Reason]]:
-    """Tell the terms of many scores of one axis, as `explain` does.
+    """Tell the terms of many scores of one axis, as `explain` does; parameters as in `explanations`.
+
+    Returns
+    -------
+    list[list[Reason]]
+        Length n.
+    """
+    told = explanations(terms, term_values, contributions, currency, scale)
+    names, gains = [term.name for term in terms], told.gains.T.tolist()
+    return [
+        [Reason(term=names[place], contribution=gains[place][row], text=told.texts[place][row]) for place in order]
+        for row, order in enumerate(told.orders)
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanations:
+    """What is to be told of n scores of one axis.
+
+    Parameters
+    ----------
+    gains
+        Shape `(n, n_terms)`: contributions.
+    texts
+        For each term, n sentence parts.
+    orders
+        Length n: which terms are told, the largest contribution in either direction first, at most `REASONS_MAX`.
+    """
+
+    gains: NDArray[np.float64]
+    texts: list[list[str]]
+    orders: list[list[int]]
+
+
+def explanations(
+    terms: Sequence[Term],
+    term_values: NDArray[np.float64],
+    contributions: NDArray[np.float64],
+    currency: str,
+    scale: Scale | None = None,
+) -> Explanations:
+    """Put the terms of many scores of one axis into words and into order.
 
     Parameters
     ----------
@@ -133,11 +174,9 @@ def explain_columns(
 
     Returns
     -------
-    list[list[Reason]]
-        Length n.
+    Explanations
+        Of the n scores.
     """
-    if not terms:
-        return [[] for _ in range(len(term_values))]
     values = term_values[:, : len(terms)]
     gains = contributions[:, : len(terms)]
     # Typical values are the same for all customers but for the last bits; without these, words can be kept.
@@ -145,25 +184,18 @@ def explain_columns(
     told_values = values
     if scale is not None:
         told_values, typicals = (_in_currency(terms, part, scale) for part in (values, typicals))
-    columns = []
-    for place, term in enumerate(terms):
-        own = [np.ascontiguousarray(part[:, place]) for part in (told_values, typicals)]
-        texts, name = term.describe(own[0], own[1], currency), term.name
-        columns.append(
-            [
-                Reason({"term": name, "contribution": gain, "text": text})
-                for gain, text in zip(gains[:, place].tolist(), texts, strict=True)
-            ]
-        )
-    orders = np.argsort(-np.abs(gains), axis=1, kind="stable")[:, :REASONS_MAX].tolist()
+    texts = [
+        term.describe(np.ascontiguousarray(told_values[:, place]), np.ascontiguousarray(typicals[:, place]), currency)
+        for place, term in enumerate(terms)
+    ]
+    orders: list[list[int]] = np.argsort(-np.abs(gains), axis=1, kind="stable")[:, :REASONS_MAX].tolist()
     # A term that does not count yet says nothing.
     waiting = [place for place, term in enumerate(terms) if term.since > Evidence.NONE]
     is_told = np.ones(values.shape, dtype=np.bool_)
     is_told[:, waiting] = (values[:, waiting] != 0.0) | (gains[:, waiting] != 0.0)
-    return [
-        [told[place] for place in order if own[place]]
-        for told, order, own in zip(zip(*columns, strict=True), orders, is_told.tolist(), strict=True)
-    ]
+    if not is_told.all():
+        orders = [[place for place in order if own[place]] for order, own in zip(orders, is_told.tolist(), strict=True)]
+    return Explanations(gains, texts, orders)
 
 
 def _in_currency(terms: Sequence[Term], values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from stream_app.adapters.codec.wire_text import SegmentTexts, change_ids, format
 from stream_app.domain.effects import Cause, Changes
 from stream_app.domain.knowledge import Scoring
 from stream_app.domain.policy import Policy
-from stream_app.domain.reasons import Reason, Scale, Term, explain_columns
+from stream_app.domain.reasons import Explanations, Scale, Term, explanations
 
 SCHEMA_URN = "urn:stream-app:schema:segment_changed:v1"
 """Schema of what is written, `schemas/segment_changed.v1.json`."""
@@ -124,7 +124,7 @@ class ChangeEncoder:
             write_numbers(changes.cut_points),
             map(_CAUSES.__getitem__, changes.causes.tolist()),
             map(orjson.dumps, _trigger_ids(changes, event_ids)),
-            map(orjson.dumps, self._reasons(changes, scoring)),
+            self._reasons(changes, scoring),
             treatments,
             times,
             _sources(changes, times, sources),
@@ -142,19 +142,35 @@ class ChangeEncoder:
             [own.tiers[tier] for own, tier in zip(names, changes.to_tiers.tolist(), strict=True)],
         )
 
-    def _reasons(self, changes: Changes, scoring: Scoring | None) -> list[list[Reason]]:
+    def _reasons(self, changes: Changes, scoring: Scoring | None) -> list[bytes]:
         currency = self._policy.reporting_currency
-        explained: list[list[Reason]] = [[] for _ in range(len(changes))]
+        written = [b"[]"] * len(changes)
         for axis, (own_axis, terms) in enumerate(zip(self._policy.axes, self._terms, strict=True)):
+            rows = np.flatnonzero(changes.axes == axis)
+            if not len(rows) or not terms:
+                continue
             scale = None
             if scoring is not None and own_axis.name in scoring.weights:
                 scale = Scale(scoring.weights[own_axis.name], scoring.population.amount_unit)
-            rows = np.flatnonzero(changes.axes == axis)
-            own = (changes.term_values[rows], changes.contributions[rows])
-            told = explain_columns(terms, *own, currency, scale)
-            for row, reasons in zip(rows.tolist(), told, strict=True):
-                explained[row] = reasons
-        return explained
+            told = explanations(terms, changes.term_values[rows], changes.contributions[rows], currency, scale)
+            for row, reasons in zip(rows.tolist(), _write_reasons(terms, told), strict=True):
+                written[row] = reasons
+        return written
+
+
+def _write_reasons(terms: Sequence[Term], told: Explanations) -> list[bytes]:
+    """Write each score's reasons; term by term, which takes half as long as a dict for each."""
+    columns = []
+    for place, (term, texts) in enumerate(zip(terms, told.texts, strict=True)):
+        begin = b'{"term":%b,"contribution":' % orjson.dumps(term.name)
+        gains = write_numbers(np.ascontiguousarray(told.gains[:, place]))
+        columns.append(
+            [b'%b%b,"text":%b}' % (begin, gain, orjson.dumps(text)) for gain, text in zip(gains, texts, strict=True)]
+        )
+    return [
+        b"[%b]" % b",".join([own[place] for place in order])
+        for own, order in zip(zip(*columns, strict=True), told.orders, strict=True)
+    ]
 
 
 def _sources(changes: Changes, times: Sequence[bytes], sources: EventSources) -> list[bytes]:
