@@ -85,14 +85,20 @@ def _summed(weights: LinearWeights, columns: FloatArray, places: Sequence[int], 
 
 def probabilities(score: FloatArray) -> FloatArray:
     """Give 1 / (1 + exp(-score)), shape `(n,)`, in [0, 1]; nothing overflows."""
-    return 1.0 / (1.0 + np.exp(-np.clip(score, -700.0, 700.0)))
+    return 1.0 / (1.0 + np.exp(-_bounded(score, 700.0)))
 
 
 def log_odds(probability: FloatArray) -> FloatArray:
     """Give log(p / (1 - p)) within +-`SCORE_MAX`, shape `(n,)`."""
     lowest = 1.0 / (1.0 + math.exp(SCORE_MAX))
-    bounded = np.clip(probability, lowest, 1.0 - lowest)
-    return np.clip(np.log(bounded / (1.0 - bounded)), -SCORE_MAX, SCORE_MAX)
+    bounded = np.minimum(np.maximum(probability, lowest), 1.0 - lowest)
+    return _bounded(np.log(bounded / (1.0 - bounded)), SCORE_MAX)
+
+
+def _bounded(values: FloatArray, size: float) -> FloatArray:
+    """Keep values within +-size; `np.clip` takes ten times as long on small arrays."""
+    result: FloatArray = np.minimum(np.maximum(values, -size), size)
+    return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def bucket_of(scores: NDArray[np.float64], bucket_width: float) -> NDArray[np.in
         Shape `(n,)`, `0 <= bucket < BUCKET_COUNT`; bucket i holds scores in `[i * width, (i + 1) * width)`.
     """
     buckets = np.floor(scores / bucket_width)
-    return np.clip(buckets, 0, BUCKET_COUNT - 1).astype(np.int32)
+    return np.minimum(np.maximum(buckets, 0), BUCKET_COUNT - 1).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

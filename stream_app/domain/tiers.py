@@ -217,9 +217,8 @@ def _clear(state: TierState, where: NDArray[np.bool_]) -> None:
 
 def _crossed(from_tiers: NDArray[np.int8], to_tiers: NDArray[np.int8], lines: AxisKnowledge) -> NDArray[np.float64]:
     """Give the line between the tiers that was crossed last; NaN for a first rating into the lowest tier."""
-    lower_edge = np.clip(to_tiers - 1, 0, None)
-    upper_edge = np.clip(to_tiers, None, len(lines.cut_points) - 1)
-    upper_edge = np.clip(upper_edge, 0, None)
+    lower_edge = np.maximum(to_tiers - 1, 0)
+    upper_edge = np.maximum(np.minimum(to_tiers, len(lines.cut_points) - 1), 0)
     is_first = from_tiers == NOT_HELD
     crossed = np.where(to_tiers > from_tiers, lines.promote_lines[lower_edge], lines.demote_lines[upper_edge])
     first_line = np.where(to_tiers > 0, lines.cut_points[lower_edge], np.nan)
