@@ -1,0 +1,1 @@
+"""The running application, whatever the log: shards, learner, ticks, state and recovery."""
