@@ -129,10 +129,11 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """What a backtest left: the summary, and where the report is."""
+    """What a backtest left: the summary, where the report is, and the figures behind both."""
 
     summary: dict[str, Any]
     report: Path
+    statistics: StatisticsResult
 
 
 @dataclass(slots=True, eq=False)
@@ -171,7 +172,13 @@ class _DuplicateLines:
         """Count nothing: a day has no events."""
 
 
-def run_backtest(settings: BacktestSettings, progress: Progress | None = None) -> BacktestResult:
+Watch = Callable[[Shards], Observer]
+"""Makes a further observer of a run from the shards of that run."""
+
+
+def run_backtest(
+    settings: BacktestSettings, progress: Progress | None = None, watch: Watch | None = None
+) -> BacktestResult:
     """Replay an event log under a policy and write the results into a folder.
 
     Parameters
@@ -180,6 +187,8 @@ def run_backtest(settings: BacktestSettings, progress: Progress | None = None) -
         What to replay and how.
     progress
         Told how far the run has come.
+    watch
+        Makes an observer that is told of everything after the outputs; None: nobody else watches.
 
     Returns
     -------
@@ -199,13 +208,15 @@ def run_backtest(settings: BacktestSettings, progress: Progress | None = None) -
     _make_folder(settings.out)
     with open_event_log(settings.patterns, settings.policy, _log_options(settings, saved, progress)) as log:
         read_seconds = time.perf_counter() - started
-        return _Run(settings, log, saved).execute(progress, read_seconds)
+        return _Run(settings, log, saved, watch).execute(progress, read_seconds)
 
 
 class _Run:
     """The parts of one run, wired together."""
 
-    def __init__(self, settings: BacktestSettings, log: EventLog, saved: SavedState | None) -> None:
+    def __init__(
+        self, settings: BacktestSettings, log: EventLog, saved: SavedState | None, watch: Watch | None
+    ) -> None:
         policy = settings.policy
         self.settings, self.log, self.policy = settings, log, policy
         self.shards = Shards(policy, settings.shard_count)
@@ -226,6 +237,8 @@ class _Run:
         ]
         if self.scores is not None:
             observers.append(self.scores)
+        if watch is not None:
+            observers.append(watch(self.shards))
         self.replay = Replay(shards=self.shards, learner=self.learner, observers=observers, tick_ms=settings.tick_ms)
         if saved is not None:
             self._resume(saved)
@@ -262,7 +275,7 @@ class _Run:
                 dead_letters=sample_dead_letters(self.settings.out / DEAD_LETTERS_NAME),
             ),
         )
-        return BacktestResult(summary, report)
+        return BacktestResult(summary, report, result)
 
     def _report_to(self, progress: Progress | None) -> Callable[[int], None] | None:
         if progress is None:

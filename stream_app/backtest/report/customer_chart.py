@@ -78,7 +78,7 @@ def customer_card(example: ExampleCustomer, policy: Policy, span_ms: Span) -> Ma
     return tag(
         "article",
         tag("h3", example.headline),
-        tag("p", "Customer ", tag("bdi", _short(example.customer_id), class_="id"), f" \u00b7 {facts}", class_="who"),
+        tag("p", "Customer ", tag("bdi", short_id(example.customer_id), class_="id"), f" \u00b7 {facts}", class_="who"),
         plot_area(
             plot, f"History of this customer: {facts}, {len(changes)} changes. The table below has the purchases."
         ),
@@ -102,7 +102,7 @@ def _history(
     for place, axis in enumerate(policy.axes):
         bottom = 100 - _BAND_HEIGHT * (len(policy.axes) - place) + 1
         band = []
-        for tier, from_ms, to_ms in _held(changes, axis, end_ms):
+        for tier, from_ms, to_ms in held_spans(changes, axis, end_ms):
             x, width = 100 * (from_ms - start_ms) / length_ms, 100 * (to_ms - from_ms) / length_ms
             band.append(rectangle(x, bottom, width, _BAND_HEIGHT - 2, fill(tier_colour(tier))))
         parts.append(tag("g", *band, class_=f"tiers-{len(axis.tiers)}"))
@@ -133,7 +133,7 @@ def _stems(purchases: Sequence[tuple[int, float]], span_ms: Span) -> list[tuple[
     return [(start_ms + bin_ * step_ms, amount, count) for bin_, amount, count in stems]
 
 
-def _held(changes: Sequence[Mapping[str, Any]], axis: AxisPolicy, end_ms: int) -> list[tuple[int, int, int]]:
+def held_spans(changes: Sequence[Mapping[str, Any]], axis: AxisPolicy, end_ms: int) -> list[tuple[int, int, int]]:
     """Give the tiers held on an axis: tier, from, to."""
     found: list[tuple[int, int, int]] = []
     tier, since_ms = -1, 0
@@ -177,8 +177,8 @@ def _change_item(change: Mapping[str, Any], policy: Policy) -> Markup:
             tag("time", "" if time_ms is None else date(time_ms)),
             " ",
             named,
-            join(_pill(axis, from_tier), " \u2192 ") if from_tier is not None else None,
-            _pill(axis, change.get("to_tier")),
+            join(tier_pill(axis, from_tier), " \u2192 ") if from_tier is not None else None,
+            tier_pill(axis, change.get("to_tier")),
             tag("span", f" {cause}", class_="cause"),
         ),
         tag("ul", *(tag("li", reason) for reason in reasons if reason), class_="reasons") if any(reasons) else None,
@@ -186,12 +186,14 @@ def _change_item(change: Mapping[str, Any], policy: Policy) -> Markup:
     )
 
 
-def _pill(axis: AxisPolicy | None, tier: object) -> Markup:
+def tier_pill(axis: AxisPolicy | None, tier: object) -> Markup:
+    """Name a tier with its colour; a state that is none of the axis's tiers, without one."""
     if axis is None or tier not in axis.tiers:
         return tag("span", tier, class_="pill")
     mark = swatch(tier_colour(axis.tiers.index(str(tier))))
     return tag("span", mark, tier, class_=f"pill tiers-{len(axis.tiers)}")
 
 
-def _short(identifier: str) -> str:
+def short_id(identifier: str) -> str:
+    """Cut an id in the middle when it is too long for a line."""
     return identifier if len(identifier) <= 80 else f"{identifier[:60]}\u2026{identifier[-12:]}"

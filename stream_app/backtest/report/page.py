@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
-from importlib.resources import files
 from pathlib import Path
-from typing import Final
 
-from stream_app.adapters.whole_files import written_whole
 from stream_app.backtest.report.changes_chart import changes_chart
-from stream_app.backtest.report.colours import tier_styles
 from stream_app.backtest.report.customer_chart import customer_card
 from stream_app.backtest.report.data import ReportData
+from stream_app.backtest.report.document import render_document, write_document
 from stream_app.backtest.report.formats import parse_time_ms
-from stream_app.backtest.report.markup import Markup, join, json_script, tag
+from stream_app.backtest.report.markup import Markup, join, tag
 from stream_app.backtest.report.migration_matrix import migration_section, steadiness
 from stream_app.backtest.report.population_chart import cut_point_chart, population_chart
 from stream_app.backtest.report.revenue_chart import revenue_argument, revenue_over_time
@@ -23,8 +17,6 @@ from stream_app.backtest.report.score_chart import score_chart
 from stream_app.backtest.report.sections import accounting, header, how_to_read, provenance
 from stream_app.backtest.results import AxisResult
 from stream_app.domain.events import MS_PER_DAY
-
-_PACKAGE: Final = "stream_app.backtest.report"
 
 
 def render_report(data: ReportData) -> str:
@@ -40,33 +32,14 @@ def render_report(data: ReportData) -> str:
     str
         A whole document.
     """
-    script = Markup(_asset("report.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    styles = _asset("report.css") + tier_styles(len(axis.tiers) for axis in data.result.axes)
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"Backtest of policy {data.policy.name}"),
-        tag("link", rel="icon", href="data:,"),
-        tag("style", Markup(styles)),
-    )
-    body = tag(
-        "body",
+    return render_document(
+        f"Backtest of policy {data.policy.name}",
+        [len(axis.tiers) for axis in data.result.axes],
+        data.summary,
         header(data),
         tag("main", *(_axis_section(axis, data) for axis in data.result.axes), _examples(data), accounting(data)),
         tag("footer", how_to_read(data.policy), provenance(data.summary)),
-        tag("div", id="tip", role="status", hidden=True),
-        json_script("summary", data.summary),
-        tag("script", script),
     )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def write_report(path: Path, data: ReportData) -> None:
@@ -79,11 +52,7 @@ def write_report(path: Path, data: ReportData) -> None:
     data
         What to show.
     """
-    page = render_report(data)
-    with written_whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(page)
-        file.flush()
-        os.fsync(file.fileno())
+    write_document(path, render_report(data))
 
 
 def _axis_section(axis: AxisResult, data: ReportData) -> Markup:
@@ -126,7 +95,3 @@ def _examples(data: ReportData) -> Markup | None:
         tag("div", join(*cards), class_="cards"),
         id="customers",
     )
-
-
-def _asset(name: str) -> str:
-    return (files(_PACKAGE) / name).read_text(encoding="utf-8")
