@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.kafka.plugin"]
 
 # Deadlines would measure the machine, and "too slow" its load: neither is a promise of ours.
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])

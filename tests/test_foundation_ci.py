@@ -24,7 +24,9 @@ def clone(tmp_path: Path) -> Path:
 
 def run(clone: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], **variables}
-    command = ["bash", str(clone / ".ci" / "run")]
+    bash = shutil.which("bash")
+    assert bash is not None
+    command = [bash, str(clone / ".ci" / "run")]
     return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
 
 
@@ -53,3 +55,45 @@ def test_a_missing_log_does_not_stop_a_developer(clone: Path) -> None:
 def test_the_path_that_was_given_wins(clone: Path) -> None:
     result = run(clone, CI="true", CDNOW_EVENTS="/elsewhere/events.csv.gz")
     assert "log: /elsewhere/events.csv.gz" in result.stdout
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path) -> Path:
+    """Lay out a PATH with what the script itself needs, an apt-get that only tells its arguments, and no Java."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("bash", "dirname", "echo", "id", "make", "sh"):
+        found = shutil.which(name)
+        assert found is not None
+        (folder / name).symlink_to(found)
+    installer = folder / "apt-get"
+    installer.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/installed\n')
+    installer.chmod(0o755)
+    return folder
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root installs")
+def test_ci_installs_java_and_maven_where_they_are_missing(clone: Path, bare_path: Path, tmp_path: Path) -> None:
+    result = run(clone, PATH=str(bare_path), CI="true", CDNOW_EVENTS="/somewhere")
+    assert result.returncode == 0, result.stderr
+    update, install = (tmp_path / "installed").read_text().splitlines()
+    assert update.startswith("update")
+    assert install.endswith("openjdk-17-jre-headless maven")
+
+
+def test_ci_stops_without_java_where_it_cannot_be_installed(clone: Path, bare_path: Path) -> None:
+    (bare_path / "apt-get").unlink()
+    result = run(clone, PATH=str(bare_path), CI="true", CDNOW_EVENTS="/somewhere")
+    assert result.returncode == 1
+    assert "Java 17 or newer and Maven are missing" in result.stderr
+
+
+def test_nothing_is_installed_for_a_developer(clone: Path, bare_path: Path, tmp_path: Path) -> None:
+    assert run(clone, PATH=str(bare_path)).returncode == 0
+    assert not (tmp_path / "installed").exists()
+
+
+def test_nothing_is_installed_where_a_cluster_is_given(clone: Path, bare_path: Path, tmp_path: Path) -> None:
+    variables = {"CI": "true", "CDNOW_EVENTS": "/somewhere", "KAFKA_BOOTSTRAP": "127.0.0.1:9092"}
+    assert run(clone, PATH=str(bare_path), **variables).returncode == 0
+    assert not (tmp_path / "installed").exists()
