@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import astuple
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -17,17 +17,26 @@ from stream_app.domain.linear_score import LinearWeights, Stack
 from stream_app.domain.population_model import PopulationModel
 from stream_app.domain.purchase_model import PurchaseParameters
 
+FORMAT_VERSION: Final = 2
+"""Raised when what is written changes its meaning."""
+_REBUILD: Final = "replay the log to build it anew"
 _PROBABILITIES = ("buy", "growth")
 _VECTORS = ("means", "deviations", "weights")
 _AXIS_ARRAYS = ("cut_points", "promote_lines", "demote_lines", "term_means", "quantile_scores")
 
 
 def encode_knowledge(knowledge: Knowledge) -> bytes:
-    """Write knowledge as one JSON object; equal knowledge gives equal bytes."""
+    """Write knowledge as one JSON object, its content hash first; equal knowledge gives equal bytes."""
     document = {
+        "format_version": FORMAT_VERSION,
+        "content_hash": knowledge.content_hash,
         "version": knowledge.version,
-        "policy_hash": knowledge.policy_hash,
-        "time_reached_ms": knowledge.time_reached_ms,
+        "provenance": {
+            "policy_hash": knowledge.policy_hash,
+            "time_reached_ms": knowledge.time_reached_ms,
+            "snapshot_count": knowledge.snapshot_count,
+            "outcome_count": knowledge.outcome_count,
+        },
         "scoring": _encode_scoring(knowledge.scoring),
         "sample_limit": knowledge.sample_limit,
         "axes": {name: None if lines is None else _encode_axis(lines) for name, lines in knowledge.axes.items()},
@@ -35,36 +44,67 @@ def encode_knowledge(knowledge: Knowledge) -> bytes:
     return orjson.dumps(document)
 
 
-def decode_knowledge(record: bytes) -> Knowledge:
+def decode_knowledge(record: bytes, policy_hash: str | None = None) -> Knowledge:
     """Read what `encode_knowledge` wrote.
 
     Parameters
     ----------
     record
         The JSON object.
+    policy_hash
+        Content hash of the policy in use, under which it must have been made; None takes that of any policy.
 
     Returns
     -------
     Knowledge
+        The same to the bit.
 
     Raises
     ------
     IncompatibleStateError
-        When it is not such an object.
+        Code `incompatible_knowledge`, when it is of another format version; `other_policy_knowledge`, of another
+        policy; `damaged_knowledge`, when it is not what its content hash says; `unreadable_knowledge`, when it is no
+        knowledge at all.
     """
     try:
         document = orjson.loads(record)
-        return Knowledge(
-            version=int(document["version"]),
-            policy_hash=str(document["policy_hash"]),
-            time_reached_ms=int(document["time_reached_ms"]),
-            scoring=_decode_scoring(document["scoring"]),
-            axes={name: None if axis is None else _decode_axis(axis) for name, axis in document["axes"].items()},
-            sample_limit=int(document["sample_limit"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, SettingsError) as error:
-        message = f"knowledge cannot be read ({type(error).__name__}: {error}); replay the log to build it anew"
+        _require_format(document.get("format_version"))
+        knowledge, told_hash = _assemble(document), str(document["content_hash"])
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, SettingsError) as error:
+        message = f"knowledge cannot be read ({type(error).__name__}: {error}); {_REBUILD}"
         raise IncompatibleStateError(message, code="unreadable_knowledge") from error
+    if knowledge.content_hash != told_hash:
+        message = (
+            f"knowledge version {knowledge.version} has the content hash {knowledge.content_hash}, but says "
+            f"{told_hash}: it was changed or damaged; take an unharmed copy, or {_REBUILD}"
+        )
+        raise IncompatibleStateError(message, code="damaged_knowledge")
+    if policy_hash is not None:
+        knowledge.require_policy(policy_hash)
+    return knowledge
+
+
+def _require_format(format_version: object) -> None:
+    if format_version != FORMAT_VERSION:
+        message = (
+            f"knowledge of format version {format_version}, this software reads {FORMAT_VERSION}; go on with the "
+            f"software that wrote it, or {_REBUILD}"
+        )
+        raise IncompatibleStateError(message, code="incompatible_knowledge")
+
+
+def _assemble(document: Mapping[str, Any]) -> Knowledge:
+    provenance = document["provenance"]
+    return Knowledge(
+        version=int(document["version"]),
+        policy_hash=str(provenance["policy_hash"]),
+        time_reached_ms=int(provenance["time_reached_ms"]),
+        scoring=_decode_scoring(document["scoring"]),
+        axes={name: None if axis is None else _decode_axis(axis) for name, axis in document["axes"].items()},
+        sample_limit=int(document["sample_limit"]),
+        snapshot_count=int(provenance["snapshot_count"]),
+        outcome_count=int(provenance["outcome_count"]),
+    )
 
 
 def _encode_scoring(scoring: Scoring) -> dict[str, Any]:

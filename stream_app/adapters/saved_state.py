@@ -22,7 +22,7 @@ from stream_app.domain.population import AxisSketch, PopulationSketch
 from stream_app.domain.rows import LAYOUT_VERSION, RowBlock, row_dtype
 from stream_app.engine import EngineClock
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 _REBUILD: Final = "replay the log from its beginning without --load-state to build it anew"
 
 
@@ -196,8 +196,8 @@ def _assemble(arrays: dict[str, NDArray[Any]], header: dict[str, Any], policy: P
         rows=rows,
         clock=clock,
         sketch=PopulationSketch(clock.scoring_version, axes),
-        knowledge=decode_knowledge(arrays["knowledge"].tobytes()),
-        next_knowledge=decode_knowledge(arrays["next_knowledge"].tobytes()),
+        knowledge=decode_knowledge(arrays["knowledge"].tobytes(), header["policy_hash"]),
+        next_knowledge=decode_knowledge(arrays["next_knowledge"].tobytes(), header["policy_hash"]),
         learner=_unpack(arrays["learner"]),
         time_reached_ms=int(header["time_reached_ms"]),
         next_tick_ms=int(header["next_tick_ms"]),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.domain.errors import IncompatibleStateError
 from stream_app.domain.linear_score import LinearWeights, Stack
 from stream_app.domain.population_model import PopulationModel
 from stream_app.domain.snapshots import SAMPLE_ALL
 
 QUANTILE_STEPS = 1000
 """Steps of the grid by which a score is told as a percentile: a tenth of a percent each."""
+
+HASH_BYTES = 16
+"""Length of a content hash."""
 
 HALF_BELIEVED_LABELS = 5_000
 """Outcomes after which the learned term of the value score has half of its weight. With all of it from the first few
@@ -135,6 +142,9 @@ class Knowledge:
         Axis name to its lines; None while there are none, because too few customers are rated (S13).
     sample_limit
         Customers are snapshotted for the learner whose `snapshots.sample_numbers` are below it (S15).
+    snapshot_count, outcome_count
+        Provenance: how many snapshots and outcomes the learner had seen when it made this version. Those that the
+        scoring was made from are fewer: a scoring stays in force until the next switch.
     """
 
     version: int
@@ -143,3 +153,56 @@ class Knowledge:
     scoring: Scoring
     axes: dict[str, AxisKnowledge | None]
     sample_limit: int = SAMPLE_ALL
+    snapshot_count: int = 0
+    outcome_count: int = 0
+
+    @property
+    def content_hash(self) -> str:
+        """32 hex digits over everything above, to the bit of every number; the same on every machine."""
+        digest = blake2b(digest_size=HASH_BYTES)
+        for part in _bytes_of(self):
+            digest.update(part)
+        return digest.hexdigest()
+
+    def require_policy(self, policy_hash: str) -> None:
+        """Refuse to be used under another policy than that it was made under.
+
+        Parameters
+        ----------
+        policy_hash
+            Content hash of the policy in use.
+
+        Raises
+        ------
+        IncompatibleStateError
+            Code `other_policy_knowledge`, when it is another one.
+        """
+        if self.policy_hash != policy_hash:
+            message = (
+                f"knowledge version {self.version} was made under policy {self.policy_hash}, in use is {policy_hash}: "
+                "go back to the policy it was made under, or replay the log to make knowledge under this one"
+            )
+            raise IncompatibleStateError(message, code="other_policy_knowledge")
+
+
+def _bytes_of(value: object) -> Iterator[bytes]:
+    """Give what a content hash is taken over: every part with kind and size, so that no two run together."""
+    if is_dataclass(value):
+        yield from _bytes_of({each.name: getattr(value, each.name) for each in fields(value)})
+    elif isinstance(value, Mapping):
+        yield b"map %d;" % len(value)
+        for name, item in value.items():
+            yield from _bytes_of(name)
+            yield from _bytes_of(item)
+    elif isinstance(value, np.ndarray):
+        yield b"array %d;" % value.size
+        yield np.ascontiguousarray(value, dtype="<f8").tobytes()
+    elif isinstance(value, tuple):
+        yield b"tuple %d;" % len(value)
+        for item in value:
+            yield from _bytes_of(item)
+    elif isinstance(value, float):
+        yield b"float;" + struct.pack("<d", value)
+    else:
+        text = f"{type(value).__name__} {value}".encode()
+        yield b"%d;" % len(text) + text

@@ -151,6 +151,8 @@ class Learner:
             scoring=scoring,
             axes=self._draw(merged, self.knowledge.axes),
             sample_limit=self.models.sample_limit,
+            snapshot_count=self.models.snapshot_count,
+            outcome_count=self.models.label_count,
         )
         return self.knowledge
 

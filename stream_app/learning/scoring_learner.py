@@ -43,7 +43,7 @@ EXAMPLES_PER_CYCLE = 50_000
 """Budget of examples per 28 days."""
 HISTORY_PER_HORIZON = 3
 """A label horizon of h needs a history of 3 h: a third to look back, a third to learn from, a third to wait."""
-STATE_VERSION = 1
+STATE_VERSION = 2
 _PREDICTIONS = 4
 _AMOUNTS = ("log_count", "log_sum", "log_square_sum")
 
@@ -61,6 +61,7 @@ class ScoringLearner:
 
     def __init__(self, policy: Policy, functions: Mapping[str, ScoreFunction]) -> None:
         self._functions = functions
+        self._policy_hash = policy.state_hash
         self._layout = FeatureLayout.from_policy(policy)
         self._periods = policy.horizon_periods
         history = len(self._layout.history_names)
@@ -195,6 +196,7 @@ class ScoringLearner:
         ]
         moments = [[str(value) for value in astuple(known)] for _, _, known in self._days]
         return join_states(parts) | {
+            "policy": np.array([self._policy_hash], dtype=np.str_),
             "counters": np.array(counters, dtype=np.int64),
             "days": np.array([day for day, _, _ in self._days], dtype=np.int64),
             "buyers": np.array([buyers for _, buyers, _ in self._days], dtype=np.float64),
@@ -212,7 +214,8 @@ class ScoringLearner:
         """
         try:
             counters = [int(value) for value in state["counters"]]
-            version, first_ms, self._snapshot_count, self.late_outcome_count, self.sample_limit = counters[:5]
+            self._require_own(counters[0], state)
+            _, first_ms, self._snapshot_count, self.late_outcome_count, self.sample_limit = counters[:5]
             switched_ms, snapshots, labels = counters[5:]
             self._waiting = [block_from(part_of(state, "waiting"), self._column_count)]
             self._pending.restore(part_of(state, "pending"))
@@ -221,14 +224,23 @@ class ScoringLearner:
         except (KeyError, ValueError, IndexError, TypeError) as error:
             message = f"learner state is damaged ({error}): restore an older state or learn afresh"
             raise IncompatibleStateError(message, code="damaged_learner_state") from error
-        if version != STATE_VERSION:
-            message = f"learner state of version {version}: version {STATE_VERSION} is needed; learn afresh"
-            raise IncompatibleStateError(message, code="incompatible_learner_state")
         self._first_ms = None if first_ms < 0 else first_ms
         self._switched = (switched_ms, snapshots, labels)
         self._fit = PurchaseFit.from_state(part_of(state, "fit"))
         self._models = OutcomeModels.from_state(part_of(state, "models"), self._layout)
         self.evaluation = PrequentialEvaluation.from_state(part_of(state, "evaluation"))
+
+    def _require_own(self, version: int, state: Mapping[str, NDArray[np.generic]]) -> None:
+        if version != STATE_VERSION:
+            message = f"learner state of version {version}: version {STATE_VERSION} is needed; learn afresh"
+            raise IncompatibleStateError(message, code="incompatible_learner_state")
+        policy_hash = str(state["policy"][0])
+        if policy_hash != self._policy_hash:
+            message = (
+                f"learner state of a policy with state hash {policy_hash}, this one has {self._policy_hash} (axes, "
+                "tiers, event rules, money, half-lives or horizon differ): go back to that policy or learn afresh"
+            )
+            raise IncompatibleStateError(message, code="other_policy_learner_state")
 
     def _population(self) -> PopulationModel:
         return PopulationModel(self._fit.parameters, self._spend())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,6 +119,28 @@ def test_a_restored_learner_goes_on_to_the_bit(shop: tuple[Replay, Recorder]) ->
     assert all(np.array_equal(again[name], state[name]) for name in state)
     with pytest.raises(IncompatibleStateError):
         learner.restore({name: values for name, values in state.items() if name != "days"})
+
+
+def test_a_state_of_another_policy_or_version_is_refused_with_what_to_do(shop: tuple[Replay, Recorder]) -> None:
+    state = shop[0].learner.models.state()
+    other = replace(POLICY, horizon_periods=2)
+    old = state["counters"].copy()
+    old[0] -= 1
+
+    with pytest.raises(IncompatibleStateError, match="go back to that policy or learn afresh") as caught:
+        ScoringLearner(other, build_functions(other, SCORES)).restore(state)
+    assert caught.value.code == "other_policy_learner_state"
+    with pytest.raises(IncompatibleStateError, match="learn afresh") as caught:
+        ScoringLearner(POLICY, build_functions(POLICY, SCORES)).restore(state | {"counters": old})
+    assert caught.value.code == "incompatible_learner_state"
+
+
+def test_knowledge_tells_what_the_learner_had_seen(shop: tuple[Replay, Recorder]) -> None:
+    knowledge, models = shop[0].in_force, shop[0].learner.models
+
+    assert knowledge.snapshot_count == models.snapshot_count > 5_000
+    assert knowledge.outcome_count == models.label_count > 1_000
+    assert knowledge.policy_hash == POLICY.content_hash
 
 
 def test_the_sample_keeps_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
