@@ -45,7 +45,8 @@ class IdIndex:
     """An open-addressing hash table from keys to row numbers.
 
     A slot holds the upper half of the key's hash and the row number plus one, in 64 bits; a match is verified against
-    the stored key, so two ids never share a row. Only the table that owns the index changes it.
+    the stored key, so two ids never share a row. Only the table that owns the index changes it. When the owner empties
+    the key of a row, nothing is the same as that key any more: the slot stays as a tombstone until the next rebuild.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ class IdIndex:
         self._keys = keys
         self._slots = np.zeros(_SLOTS_MIN, dtype=np.uint64)
         self._count = 0
+        self._row_count = 0
 
     @property
     def byte_count(self) -> int:
@@ -103,20 +105,26 @@ class IdIndex:
         hashes
             Shape `(n,)`.
         rows
-            Shape `(n,)`, below 2**32 - 1.
+            Shape `(n,)`, rising, above all rows so far and below 2**32 - 1.
         """
+        if not len(rows):
+            return
         self._count += len(rows)
+        self._row_count = int(rows[-1]) + 1
         if SLOTS_PER_KEY * self._count > len(self._slots):
-            self._rebuild()
+            self.rebuild(self._row_count)
         else:
             self._place(hashes, rows)
 
-    def _rebuild(self) -> None:
-        """Double the slots, at least; row numbers are 0 to count - 1."""
-        self._slots = np.zeros(1 << int(SLOTS_PER_KEY * self._count).bit_length(), dtype=np.uint64)
+    def rebuild(self, row_count: int) -> None:
+        """Enter anew the rows 0 to `row_count - 1` that have a key, with room for twice as many at least."""
+        self._row_count = row_count
         step = 1 << 16
-        for start in range(0, self._count, step):
-            rows = np.arange(start, min(start + step, self._count))
+        parts = [np.arange(start, min(start + step, row_count)) for start in range(0, row_count, step)]
+        parts = [rows[self._keys[rows] != b""] for rows in parts]
+        self._count = sum(map(len, parts))
+        self._slots = np.zeros(max(_SLOTS_MIN, 1 << int(SLOTS_PER_KEY * self._count).bit_length()), dtype=np.uint64)
+        for rows in parts:
             self._place(hash_ids(self._keys[rows]), rows)
 
     def _place(self, hashes: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:

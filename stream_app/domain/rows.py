@@ -20,6 +20,8 @@ UNRATED = -1
 """Held tier of a buyer for whom there are no cut points yet (S13)."""
 PROSPECT = -2
 """Held tier of a customer who has bought nothing (S13)."""
+ERASED_TURN = 0xFFFF
+"""Turn of a row whose customer was erased; nobody's turn, since turns are below 40,320."""
 
 RowBlock = NDArray[np.void]
 """Rows of some customers, shape `(n,)`, dtype `row_dtype(...)`."""
@@ -82,6 +84,19 @@ def row_dtype(axis_count: int, horizon_periods: int) -> np.dtype[np.void]:
         # Named padding: numpy leaves bytes that belong to no field undefined when it copies.
         fields.append(("padding", "u1", (-packed.itemsize % _ALIGNMENT,)))
     return np.dtype(fields)
+
+
+def is_erased(rows: RowBlock) -> NDArray[np.bool_]:
+    """Tell which rows are of customers who were erased; shape `(n,)`."""
+    result: NDArray[np.bool_] = rows["turn"] == ERASED_TURN
+    return result
+
+
+def make_blank(rows: RowBlock) -> None:
+    """Set rows, shape `(n,)`, to those of customers of whom nothing is known yet; turns are the caller's."""
+    rows.view(np.uint8)[:] = 0
+    for name in ("held", "candidate", "bucket"):
+        rows[name] = NOT_HELD
 
 
 def column(rows: RowBlock, name: str, place: int | None = None) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from stream_app.domain.id_index import KEY_BYTES, IdIndex, keys_of
 from stream_app.domain.identifiers import hash_ids, turns_of
 from stream_app.domain.memory import reserve
-from stream_app.domain.rows import NOT_HELD, RowBlock
+from stream_app.domain.rows import ERASED_TURN, RowBlock, is_erased, make_blank
 from stream_app.domain.turns import TurnOrder
 
 ROWS_MAX = 1 << 26
@@ -37,10 +37,17 @@ class CustomerTable:
         self._long_ids: dict[int, bytes] = {}
         self._index = IdIndex(self._keys)
         self._count = 0
+        self._erased_count = 0
         self.turns = TurnOrder(sweep_period_minutes)
 
     def __len__(self) -> int:
+        """Give the number of rows, those of erased customers included."""
         return self._count
+
+    @property
+    def customer_count(self) -> int:
+        """Customers who are not erased."""
+        return self._count - self._erased_count
 
     @property
     def rows(self) -> RowBlock:
@@ -49,7 +56,7 @@ class CustomerTable:
 
     @property
     def ids(self) -> NDArray[np.bytes_]:
-        """Shape `(len(self),)`, dtype `S<width>`: customer ids, in the order of the rows."""
+        """Shape `(len(self),)`, dtype `S<width>`: customer ids, in the order of the rows; empty for erased ones."""
         return self.ids_of(np.arange(self._count))
 
     @property
@@ -113,37 +120,76 @@ class CustomerTable:
         """Put a block's rows back; `rows` holds each row at most once."""
         self._bytes[rows] = block.view(self._bytes.dtype)
 
+    def live_rows(self) -> NDArray[np.int64]:
+        """Give the numbers of all rows that are not of erased customers, rising; shape `(customer_count,)`."""
+        return self.turns.all_rows()
+
+    def is_erased(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which of these rows are of erased customers; shape `(n,)`."""
+        if not self._erased_count:
+            return np.zeros(len(rows), dtype=np.bool_)
+        result: NDArray[np.bool_] = self.rows["turn"][rows] == ERASED_TURN
+        return result
+
+    def erase(self, rows: NDArray[np.int64]) -> None:
+        """Forget customers: their rows are blank and marked, and nobody has them any more.
+
+        Parameters
+        ----------
+        rows
+            Shape `(n,)`: rows of customers who are not erased, each once.
+        """
+        block = self.gather(rows)
+        make_blank(block)
+        block["turn"] = ERASED_TURN
+        self.scatter(rows, block)
+        self._keys[rows] = b""
+        for row in rows.tolist():
+            self._long_ids.pop(row, None)
+        self.turns.erase(rows)
+        self._erased_count += len(rows)
+
     def restore(self, ids: NDArray[np.bytes_], rows: RowBlock) -> None:
         """Fill an empty table with stored customers.
 
         Parameters
         ----------
         ids
-            Shape `(n,)`, all different.
+            Shape `(n,)`, all different, but for those of erased rows, which are empty.
         rows
             Shape `(n,)`, in the same order.
         """
-        keys = keys_of(ids)
-        self._add(ids, keys, hash_ids(keys))
-        self.rows[:] = rows
+        self._require_room(len(ids))
+        self._count = len(ids)
+        self._erased_count = int(np.count_nonzero(is_erased(rows)))
+        self._bytes[: len(ids)] = rows.view(self._bytes.dtype)
+        self._keys[: len(ids)] = keys_of(ids)
+        self._remember_long_ids(ids, 0)
+        self._index.rebuild(len(ids))
+        self.turns.append(np.ascontiguousarray(rows["turn"]))
 
     def _add(self, ids: NDArray[np.bytes_], keys: NDArray[np.bytes_], hashes: NDArray[np.uint64]) -> None:
         start, end = self._count, self._count + len(ids)
-        if end > len(self._bytes):
-            message = f"the table is full: {len(self._bytes)} customers; spread the customers over more partitions"
-            raise MemoryError(message)
+        self._require_room(end)
         self._keys[start:end] = keys
-        if ids.dtype.itemsize > KEY_BYTES:
-            for place in np.flatnonzero(np.char.str_len(ids) > KEY_BYTES).tolist():
-                self._long_ids[start + place] = bytes(ids[place])
+        self._remember_long_ids(ids, start)
         turns = turns_of(ids)
         self._count = end
         fresh = self.rows[start:end]
+        make_blank(fresh)
         fresh["turn"] = turns
-        for name in ("held", "candidate", "bucket"):
-            fresh[name] = NOT_HELD
         self._index.insert(hashes, np.arange(start, end))
         self.turns.append(turns)
+
+    def _require_room(self, row_count: int) -> None:
+        if row_count > len(self._bytes):
+            message = f"the table is full: {len(self._bytes)} customers; spread the customers over more partitions"
+            raise MemoryError(message)
+
+    def _remember_long_ids(self, ids: NDArray[np.bytes_], first_row: int) -> None:
+        if ids.dtype.itemsize > KEY_BYTES:
+            for place in np.flatnonzero(np.char.str_len(ids) > KEY_BYTES).tolist():
+                self._long_ids[first_row + place] = bytes(ids[place])
 
 
 def _distinct(keys: NDArray[np.bytes_], hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

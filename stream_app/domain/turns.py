@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from stream_app.domain.events import MS_PER_MINUTE
 from stream_app.domain.identifiers import CYCLE_MINUTES
+from stream_app.domain.rows import ERASED_TURN
 
 _UNSORTED_MIN = 1 << 12
 
@@ -26,6 +27,7 @@ class TurnOrder:
         self._period = period_minutes
         self._turns = np.empty(_UNSORTED_MIN, dtype=np.uint16)
         self._count = 0
+        self._erased_count = 0
         self._sorted_rows = np.empty(0, dtype=np.int32)
         self._sorted_turns = np.empty(0, dtype=np.uint16)
 
@@ -35,14 +37,26 @@ class TurnOrder:
         return self._turns.nbytes + self._sorted_rows.nbytes + self._sorted_turns.nbytes
 
     def append(self, turns: NDArray[np.uint16]) -> None:
-        """Add rows with the next row numbers; shape `(n,)`, `0 <= turn < 40320`."""
+        """Add rows with the next row numbers; shape `(n,)`, `0 <= turn < 40320` or `ERASED_TURN`."""
         end = self._count + len(turns)
         if end > len(self._turns):
             grown = np.empty(max(end, len(self._turns) * 5 // 4), dtype=np.uint16)
             grown[: self._count] = self._turns[: self._count]
             self._turns = grown
-        self._turns[self._count : end] = turns % np.uint16(self._period)
+        is_erased = turns == ERASED_TURN
+        self._turns[self._count : end] = np.where(is_erased, turns, turns % np.uint16(self._period))
         self._count = end
+        self._erased_count += int(np.count_nonzero(is_erased))
+
+    def erase(self, rows: NDArray[np.int64]) -> None:
+        """Take rows out that are in it, each once; shape `(n,)`. Other rows keep their numbers."""
+        self._turns[rows] = ERASED_TURN
+        self._erased_count += len(rows)
+        is_kept = self._turns[self._sorted_rows] != ERASED_TURN
+        # Unsorted rows are told from sorted ones by how many these are, so that erased ones stay, behind all turns.
+        order = np.concatenate((np.flatnonzero(is_kept), np.flatnonzero(~is_kept)))
+        self._sorted_rows = self._sorted_rows[order]
+        self._sorted_turns = self._turns[self._sorted_rows]
 
     def due(self, after_ms: int, until_ms: int) -> NDArray[np.int64]:
         """Give the rows whose turn comes after one time and not after the other.
@@ -59,7 +73,7 @@ class TurnOrder:
         """
         after, until = after_ms // MS_PER_MINUTE, until_ms // MS_PER_MINUTE
         if until - after >= self._period:
-            return np.arange(self._count)
+            return self.all_rows()
         if until <= after:
             return np.empty(0, dtype=np.int64)
         if self._count - len(self._sorted_rows) > max(_UNSORTED_MIN, self._count // 8):
@@ -75,6 +89,12 @@ class TurnOrder:
             parts.append(self._sorted_rows[start:end].astype(np.int64))
             parts.append(np.flatnonzero((waiting >= low) & (waiting <= high)) + len(self._sorted_rows))
         return np.concatenate(parts)
+
+    def all_rows(self) -> NDArray[np.int64]:
+        """Give the numbers of all rows that are not erased, rising; shape `(n,)`."""
+        if not self._erased_count:
+            return np.arange(self._count)
+        return np.flatnonzero(self._turns[: self._count] != ERASED_TURN)
 
     def _sort(self) -> None:
         turns = self._turns[: self._count]
