@@ -1,0 +1,243 @@
+"""Writing an embedded log: what waits goes into one transaction, and each part of it is there whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from stream_app.adapters.log.errors import FencedError, LogError
+from stream_app.adapters.log.port import Outgoing, TopicPartition
+from stream_app.adapters.log.sqlite.batches import Packed, pack
+from stream_app.adapters.log.sqlite.file import open_file, running, writing
+from stream_app.adapters.log.sqlite.reading import batch_key, read_reach
+from stream_app.adapters.log.sqlite.topic_tables import PartitionIds
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
+CHECKPOINT_BYTES: Final = 4 << 20
+"""After so many bytes a writer moves what it wrote from the write-ahead log into the file."""
+_WAL_PAGES_MAX: Final = 16_384
+"""A write-ahead log of 64 MB, which readers kept from beginning anew, is waited for."""
+_RESTART_WAIT_MS: Final = 200
+_TOGETHER_MAX: Final = 32
+"""Submissions that share a transaction."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Submission:
+    """What is to become durable, all of it or nothing.
+
+    Parameters
+    ----------
+    outgoing, positions
+        As in `Writer.commit`.
+    fence
+        Name and epoch of the writer; None for those who have none.
+    """
+
+    outgoing: Sequence[Outgoing]
+    positions: Mapping[TopicPartition, int]
+    fence: tuple[str, int] | None = None
+
+
+Result = list[int] | LogError
+
+
+class Committer:
+    """The one thread through which a client writes.
+
+    While a transaction is written, others gather, and the next one takes them all: they share its wait for the disk.
+    Each stands in a savepoint of its own, so that a fenced one takes nobody with it.
+
+    Parameters
+    ----------
+    path
+        The log.
+    group
+        Whose positions are told.
+    """
+
+    def __init__(self, path: Path, group: str) -> None:
+        self._path = path
+        self._group = group
+        self._connection = open_file(path, is_writing=True)
+        self._ids = PartitionIds(path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
+        self._waiting: list[tuple[Submission, asyncio.Future[list[int]]]] = []
+        self._pump: asyncio.Task[None] | None = None
+        self._bytes_since_checkpoint = 0
+
+    async def submit(self, submission: Submission) -> list[int]:
+        """Write it; give the offset of the first record of each `Outgoing`, -1 for an empty one.
+
+        Raises
+        ------
+        LogError
+            When it failed; nothing of it is in the log.
+        """
+        future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((submission, future))
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._write_all())
+        return await future
+
+    async def raise_epoch(self, name: str) -> int:
+        """Fence earlier writers of a name; give the epoch of the new one."""
+        return await self.run(_raise_epoch, name)
+
+    async def run(
+        self,
+        function: Callable[Concatenate[sqlite3.Connection, _Arguments], _Answer],
+        *arguments: _Arguments.args,
+        **named: _Arguments.kwargs,
+    ) -> _Answer:
+        """Call a function with the connection and these arguments, in a transaction of its own.
+
+        Raises
+        ------
+        LogError
+            When it failed; nothing of it is in the log.
+        """
+        call = partial(self._call, function, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _call(
+        self,
+        function: Callable[Concatenate[sqlite3.Connection, _Arguments], _Answer],
+        *arguments: _Arguments.args,
+        **named: _Arguments.kwargs,
+    ) -> _Answer:
+        with running(self._path), writing(self._connection):
+            return function(self._connection, *arguments, **named)
+
+    async def close(self) -> None:
+        """Finish what was submitted and close the connection."""
+        if self._pump is not None:
+            await self._pump
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
+        self._thread.shutdown()
+
+    async def _write_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            taken, self._waiting = self._waiting[:_TOGETHER_MAX], self._waiting[_TOGETHER_MAX:]
+            try:
+                results = await loop.run_in_executor(self._thread, self._write, [each for each, _ in taken])
+            except Exception as error:
+                for _, future in taken:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), result in zip(taken, results, strict=True):
+                if future.done():
+                    continue
+                if isinstance(result, LogError):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+            if self._bytes_since_checkpoint >= CHECKPOINT_BYTES:
+                # Those who waited are served first; a checkpoint that fails is told with the next commit.
+                await loop.run_in_executor(self._thread, self._checkpoint)
+
+    def _write(self, submissions: Sequence[Submission]) -> list[Result]:
+        now_ms = time.time_ns() // 1_000_000
+        packed = [self._pack(submission, now_ms) for submission in submissions]
+        results: list[Result] = []
+        try:
+            with running(self._path), writing(self._connection):
+                for submission, batches in zip(submissions, packed, strict=True):
+                    results.append(
+                        batches if isinstance(batches, LogError) else self._write_one(submission, batches, now_ms)
+                    )
+        except LogError as error:
+            return [LogError(str(error)) for _ in submissions]
+        for batches in packed:
+            if not isinstance(batches, LogError):
+                self._bytes_since_checkpoint += sum(len(batch.body) for part in batches for batch in part)
+        return results
+
+    @staticmethod
+    def _pack(submission: Submission, now_ms: int) -> list[list[Packed]] | LogError:
+        try:
+            return [pack(outgoing, now_ms) for outgoing in submission.outgoing]
+        except LogError as error:
+            return error
+
+    def _write_one(self, submission: Submission, batches: list[list[Packed]], now_ms: int) -> Result:
+        connection = self._connection
+        connection.execute("SAVEPOINT submission")
+        try:
+            if submission.fence is not None:
+                self._require_epoch(*submission.fence)
+            offsets = [
+                self._insert(outgoing, parts, now_ms)
+                for outgoing, parts in zip(submission.outgoing, batches, strict=True)
+            ]
+            self._tell_positions(submission.positions)
+        except LogError as error:
+            connection.execute("ROLLBACK TO submission")
+            connection.execute("RELEASE submission")
+            return error
+        connection.execute("RELEASE submission")
+        return offsets
+
+    def _require_epoch(self, name: str, epoch: int) -> None:
+        [newest] = self._connection.execute("SELECT epoch FROM writers WHERE name = ?", (name,)).fetchone()
+        if newest != epoch:
+            message = f"log {self._path}: a newer writer {name} exists; nothing was committed, leave the work to it"
+            raise FencedError(message)
+
+    def _insert(self, outgoing: Outgoing, parts: list[Packed], now_ms: int) -> int:
+        connection = self._connection
+        partition_id = self._ids.find(connection, (outgoing.topic, outgoing.partition))
+        if not parts:
+            return -1
+        first = offset = read_reach(connection, partition_id).end
+        rows = []
+        for part in parts:
+            rows.append((batch_key(partition_id, offset), offset + part.record_count - 1, now_ms, part.body))
+            offset += part.record_count
+        connection.executemany("INSERT INTO batches (id, last_offset, appended_ms, body) VALUES (?, ?, ?, ?)", rows)
+        connection.execute("UPDATE partitions SET end_offset = ? WHERE id = ?", (offset, partition_id))
+        return first
+
+    def _tell_positions(self, positions: Mapping[TopicPartition, int]) -> None:
+        if not positions:
+            return
+        rows = [
+            (self._group, self._ids.find(self._connection, partition), position)
+            for partition, position in positions.items()
+        ]
+        self._connection.executemany(
+            "INSERT INTO positions (group_name, partition_id, position) VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET position = excluded.position",
+            rows,
+        )
+
+    def _checkpoint(self) -> None:
+        self._bytes_since_checkpoint = 0
+        try:
+            _, pages, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if pages > _WAL_PAGES_MAX:
+                self._connection.execute(f"PRAGMA busy_timeout = {_RESTART_WAIT_MS}")
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                self._connection.execute("PRAGMA busy_timeout = 0")
+        except sqlite3.Error:
+            # Nothing is lost: it stays in the write-ahead log, and the next commit meets the same fault.
+            self._bytes_since_checkpoint = CHECKPOINT_BYTES
+
+
+def _raise_epoch(connection: sqlite3.Connection, name: str) -> int:
+    statement = (
+        "INSERT INTO writers (name, epoch) VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch"
+    )
+    [epoch] = connection.execute(statement, (name,)).fetchone()
+    return int(epoch)
