@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 INCREMENT = 0x9E3779B97F4A7C15
 """The golden ratio in 64 bits, as the generator's authors use it."""
 WORD = 2**64
+TIE_SEED = 20_240
 
 
 def hashed_bits(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
@@ -33,3 +34,9 @@ def hashed_bits(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
+
+
+def ranked(score: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Order by falling score, ties at random with a fixed seed; shape `(n,)`."""
+    tie_breaker = hashed_bits(np.arange(len(score), dtype=np.uint64), TIE_SEED)
+    return np.lexsort((tie_breaker, -score)).astype(np.int64)

@@ -20,6 +20,7 @@ from stream_app.domain.outlook import formula_forecast
 from stream_app.domain.population_model import PopulationModel
 from stream_app.learning.linear_learners import COUNT_SETTINGS, PROBABILITY_SETTINGS, LinearLearner
 from stream_app.learning.pending import LearnerState
+from stream_app.learning.prequential import has_grown
 from stream_app.learning.stacking import StackedCalibration
 from stream_app.learning.states import join_states, part_of
 
@@ -99,9 +100,9 @@ class OutcomeModels:
         self._learn_counts(base_features, targets)
         own = np.flatnonzero(outcomes.has_full_past)
         if len(own):
-            has_grown = outcomes.spend > forecast.previous_spend
+            grew = has_grown(outcomes.spend, forecast.previous_spend)
             formula = forecast.growth_probability[own]
-            _learn_probability((self._growth, self._growth_stack), growth_features[own], formula, has_grown[own])
+            _learn_probability((self._growth, self._growth_stack), growth_features[own], formula, grew[own])
 
     def buy(self) -> LearnedProbability | None:
         """Export the model of buying; None before it counts."""

@@ -13,14 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
-from stream_app.learning.draws import hashed_bits
+from stream_app.learning.draws import ranked
+from stream_app.learning.drift import LossWatch
+from stream_app.learning.outcome_tables import (
+    OutcomeTables,
+    as_array,
+    by_probability,
+    by_rank,
+    no_outcomes,
+    tables_from,
+)
+from stream_app.learning.states import join_states, part_of
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 LearnerState = dict[str, NDArray[np.generic]]
 
 TOP_SHARE = 0.2
-TIE_SEED = 20_240
+GROWTH_TOLERANCE = 1e-9
+"""Sums of equal amounts in another order differ by less than this share; they are no growth."""
 CALIBRATION_BINS = 10
 PROBABILITY_MARGIN = 1e-6
 """Probabilities are kept this far from 0 and 1 before their logarithm is taken."""
@@ -29,7 +40,7 @@ EXAMPLES_MAX = 50_000
 WINDOWS_MAX = 130
 """Closed windows kept: ten years of 28 days."""
 PERIOD_DAYS = 28.0
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,19 +53,23 @@ class ScoredOutcomes:
         Any ranking of expected spend.
     buy_probability, growth_probability
         In [0, 1]: P(n > 0) and P(y > prev).
-    expected_purchases
-        Mean baskets, not below 0.
+    expected_purchases, expected_spend
+        Means over the horizon, not below 0.
     spend, baskets, previous_spend
         y, n and prev.
+    has_full_past
+        1 where the window of prev lies in the log, else 0: only there is anything said of growth (S14).
     """
 
     value_score: FloatArray
     buy_probability: FloatArray
     growth_probability: FloatArray
     expected_purchases: FloatArray
+    expected_spend: FloatArray
     spend: FloatArray
     baskets: FloatArray
     previous_spend: FloatArray
+    has_full_past: FloatArray
 
     def __len__(self) -> int:
         """Give the number of examples."""
@@ -75,10 +90,12 @@ class WindowFigures:
         ROC areas for n > 0, for y > prev, and for y > prev among customers with prev > 0.
     normalized_gini, cap20, hit20
         Of y ranked by the value score; see the functions.
-    count_calibration, buy_calibration, growth_calibration
+    count_calibration, spend_calibration, buy_calibration, growth_calibration
         Sum predicted over sum actual; 1 is perfect.
     buy_log_loss, growth_log_loss
         Mean negative log-likelihood in nats.
+    buy_base_loss, growth_base_loss
+        The same of a forecast that gives everybody the share that came true in the window: a yardstick, which knew it.
     """
 
     start_day: float
@@ -90,10 +107,13 @@ class WindowFigures:
     cap20: float
     hit20: float
     count_calibration: float
+    spend_calibration: float
     buy_calibration: float
     growth_calibration: float
     buy_log_loss: float
     growth_log_loss: float
+    buy_base_loss: float
+    growth_base_loss: float
 
 
 def area_under_curve(score: FloatArray, is_positive: BoolArray) -> float:
@@ -185,27 +205,49 @@ def log_losses(probability: FloatArray, is_positive: BoolArray) -> FloatArray:
     return -np.log(np.where(is_positive, bounded, 1.0 - bounded))
 
 
+def has_grown(spend: FloatArray, previous_spend: FloatArray) -> BoolArray:
+    """Tell who spent more than before; shape `(n,)`."""
+    return spend > previous_spend * (1.0 + GROWTH_TOLERANCE)
+
+
 def window_figures(outcomes: ScoredOutcomes, start_day: float, example_count: int) -> WindowFigures:
     """Compute every figure of one window; NaN where it has no meaning, all NaN without examples."""
     if len(outcomes) == 0:
         return WindowFigures(start_day, float(example_count), *([float("nan")] * (len(fields(WindowFigures)) - 2)))
     has_bought = outcomes.baskets > 0.0
-    has_grown = outcomes.spend > outcomes.previous_spend
-    is_active = outcomes.previous_spend > 0.0
+    own = outcomes.has_full_past > 0.0
+    growth, previous = outcomes.growth_probability[own], outcomes.previous_spend[own]
+    grew, is_active = has_grown(outcomes.spend[own], previous), previous > 0.0
     return WindowFigures(
         start_day=start_day,
         example_count=float(example_count),
         buy_auc=area_under_curve(outcomes.buy_probability, has_bought),
-        growth_auc=area_under_curve(outcomes.growth_probability, has_grown),
-        growth_auc_active=area_under_curve(outcomes.growth_probability[is_active], has_grown[is_active]),
+        growth_auc=area_under_curve(growth, grew),
+        growth_auc_active=area_under_curve(growth[is_active], grew[is_active]),
         normalized_gini=normalized_gini(outcomes.value_score, outcomes.spend),
         cap20=capture_share(outcomes.value_score, outcomes.spend),
         hit20=hit_share(outcomes.value_score, outcomes.spend),
         count_calibration=calibration_ratio(outcomes.expected_purchases, outcomes.baskets),
+        spend_calibration=calibration_ratio(outcomes.expected_spend, outcomes.spend),
         buy_calibration=calibration_ratio(outcomes.buy_probability, has_bought.astype(np.float64)),
-        growth_calibration=calibration_ratio(outcomes.growth_probability, has_grown.astype(np.float64)),
-        buy_log_loss=float(log_losses(outcomes.buy_probability, has_bought).mean()),
-        growth_log_loss=float(log_losses(outcomes.growth_probability, has_grown).mean()),
+        growth_calibration=calibration_ratio(growth, grew.astype(np.float64)),
+        buy_log_loss=_mean(log_losses(outcomes.buy_probability, has_bought)),
+        growth_log_loss=_mean(log_losses(growth, grew)),
+        buy_base_loss=_base_loss(has_bought),
+        growth_base_loss=_base_loss(grew),
+    )
+
+
+def outcome_tables(outcomes: ScoredOutcomes) -> OutcomeTables:
+    """Add predictions and outcomes up by tenths."""
+    own = outcomes.has_full_past > 0.0
+    growth, grew = outcomes.growth_probability[own], has_grown(outcomes.spend[own], outcomes.previous_spend[own])
+    return OutcomeTables(
+        spend_by_value=by_rank(outcomes.value_score, outcomes.expected_spend, outcomes.spend),
+        spend_by_expectation=by_rank(outcomes.expected_spend, outcomes.expected_spend, outcomes.spend),
+        growth_by_rank=by_rank(growth, growth, grew.astype(np.float64)),
+        buying_by_probability=by_probability(outcomes.buy_probability, outcomes.baskets > 0.0),
+        growth_by_probability=by_probability(growth, grew),
     )
 
 
@@ -218,6 +260,8 @@ class PrequentialEvaluation:
         self._kept_count = 0
         self._seen_count = 0
         self._closed: list[WindowFigures] = []
+        self._closed_tables = no_outcomes()
+        self.buy_watch, self.growth_watch = LossWatch(), LossWatch()
 
     @property
     def closed(self) -> tuple[WindowFigures, ...]:
@@ -251,6 +295,7 @@ class PrequentialEvaluation:
         kept = block[:, : max(EXAMPLES_MAX - self._kept_count, 0)]
         self._kept_count += kept.shape[1]
         self._blocks.append(kept)
+        self._watch(outcomes, day)
 
     def current(self) -> WindowFigures | None:
         """Give the figures of the open window so far; None before the first outcome."""
@@ -258,13 +303,19 @@ class PrequentialEvaluation:
             return None
         return window_figures(ScoredOutcomes(*self._columns()), self._window * PERIOD_DAYS, self._seen_count)
 
+    def tables(self) -> OutcomeTables:
+        """Give all kept outcomes since the beginning, added up by tenths."""
+        return self._closed_tables + outcome_tables(ScoredOutcomes(*self._columns()))
+
     def state(self) -> LearnerState:
         """Give everything needed to go on as plain arrays."""
+        watches = join_states({"buy_watch": self.buy_watch.state(), "growth_watch": self.growth_watch.state()})
         counters = [-1 if self._window is None else self._window, self._seen_count]
-        return {
+        return watches | {
             "version": np.array([STATE_VERSION], dtype=np.int64),
             "counters": np.array(counters, dtype=np.int64),
             "examples": self._columns(),
+            "tables": as_array(self._closed_tables),
             "closed": np.array([astuple(figures) for figures in self._closed], dtype=np.float64).reshape(
                 len(self._closed), len(fields(WindowFigures))
             ),
@@ -285,6 +336,7 @@ class PrequentialEvaluation:
             window, new._seen_count = (int(value) for value in state["counters"])
             examples = np.array(state["examples"], dtype=np.float64)
             new._closed = [WindowFigures(*(float(value) for value in row)) for row in state["closed"]]
+            tables = np.array(state["tables"], dtype=np.float64).reshape(as_array(no_outcomes()).shape)
             is_whole = examples.ndim == 2 and len(examples) == len(fields(ScoredOutcomes))
         except (KeyError, ValueError, IndexError, TypeError) as error:
             message = f"prequential state is damaged ({error}): restore an older state or learn afresh"
@@ -293,6 +345,9 @@ class PrequentialEvaluation:
             message = f"prequential state of version {version}: version {STATE_VERSION} is needed; learn afresh"
             raise IncompatibleStateError(message, code="incompatible_learner_state")
         new._window = None if window < 0 else window
+        new._closed_tables = tables_from(tables)
+        new.buy_watch = LossWatch.from_state(part_of(state, "buy_watch"))
+        new.growth_watch = LossWatch.from_state(part_of(state, "growth_watch"))
         new._blocks, new._kept_count = [examples], examples.shape[1]
         return new
 
@@ -302,23 +357,36 @@ class PrequentialEvaluation:
         self._blocks = [joined]
         return joined
 
+    def _watch(self, outcomes: ScoredOutcomes, day: float) -> None:
+        self.buy_watch.add(log_losses(outcomes.buy_probability, outcomes.baskets > 0.0), day)
+        own = outcomes.has_full_past > 0.0
+        grew = has_grown(outcomes.spend[own], outcomes.previous_spend[own])
+        self.growth_watch.add(log_losses(outcomes.growth_probability[own], grew), day)
+
     def _close(self) -> None:
+        self._closed_tables = self.tables()
         figures = self.current()
         if figures is not None:
             self._closed = [*self._closed, figures][-WINDOWS_MAX:]
         self._blocks, self._kept_count, self._seen_count = [], 0, 0
 
 
-def _ranked(score: FloatArray) -> NDArray[np.int64]:
-    """Order by falling score, ties at random with a fixed seed."""
-    tie_breaker = hashed_bits(np.arange(len(score), dtype=np.uint64), TIE_SEED)
-    return np.lexsort((tie_breaker, -score)).astype(np.int64)
+def _mean(values: FloatArray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _base_loss(is_positive: BoolArray) -> float:
+    """Give the log loss of who knows the share of positives and nothing else; NaN without any example."""
+    if not len(is_positive):
+        return float("nan")
+    share = float(is_positive.mean())
+    return _mean(log_losses(np.full(len(is_positive), share), is_positive))
 
 
 def _top(score: FloatArray, top_share: float) -> NDArray[np.int64]:
-    return _ranked(score)[: max(int(len(score) * top_share), 1)]
+    return ranked(score)[: max(int(len(score) * top_share), 1)]
 
 
 def _lorenz_height(score: FloatArray, spend: FloatArray) -> float:
-    cumulative = np.cumsum(spend[_ranked(score)])
+    cumulative = np.cumsum(spend[ranked(score)])
     return float((cumulative / cumulative[-1]).mean())

@@ -44,7 +44,7 @@ EXAMPLES_PER_CYCLE = 50_000
 HISTORY_PER_HORIZON = 3
 """A label horizon of h needs a history of 3 h: a third to look back, a third to learn from, a third to wait."""
 STATE_VERSION = 2
-_PREDICTIONS = 4
+_PREDICTIONS = 5
 _AMOUNTS = ("log_count", "log_sum", "log_square_sum")
 
 
@@ -144,7 +144,7 @@ class ScoringLearner:
         self._fit.learn_day()
         self._learn_outcomes(time_ms, block, history)
         self._pending.forget(day)
-        predictions = _predict(Outlook(self._layout, history, scoring))
+        predictions = predict(Outlook(self._layout, history, scoring))
         self._pending.add(SnapshotBlock(block.customer_ids, block.times_s, np.concatenate([history, predictions])))
 
     def due_scoring(self, time_ms: int, version: int) -> Scoring | None:
@@ -301,16 +301,29 @@ class ScoringLearner:
     ) -> None:
         """Score what was predicted at the snapshots, before anything is learned from the outcome."""
         spend, baskets, history = outcomes
-        value, buy, growth, purchases = found.columns[-_PREDICTIONS:]
+        assert self._first_ms is not None
+        value, buy, growth, purchases, expected_spend = found.columns[-_PREDICTIONS:]
         previous = history[self._layout.places[f"spend_window_{self._periods}"]]
-        scored = ScoredOutcomes(value, buy, growth, purchases, spend, baskets, previous)
+        past_ms = found.times_s * MS_PER_SECOND - self._periods * CYCLE_DAYS * MS_PER_DAY
+        scored = ScoredOutcomes(
+            value_score=value,
+            buy_probability=buy,
+            growth_probability=growth,
+            expected_purchases=purchases,
+            expected_spend=expected_spend,
+            spend=spend,
+            baskets=baskets,
+            previous_spend=previous,
+            has_full_past=(past_ms >= self._first_ms).astype(np.float64),
+        )
         self.evaluation.add(scored, time_ms / MS_PER_DAY)
 
 
-def _predict(outlook: Outlook) -> FloatArray:
-    """Give value score, P(buy), P(growth) and expected purchases, shape `(4, n)`."""
+def predict(outlook: Outlook) -> FloatArray:
+    """Give value score, P(buy), P(growth), expected purchases and expected spend, shape `(5, n)`."""
     growth = growth_probability_of(_added(growth_bases(outlook)))
-    return np.stack([value_of(outlook), outlook.buy_probability, growth, outlook.expected_purchases])
+    parts = [value_of(outlook), outlook.buy_probability, growth, outlook.expected_purchases, outlook.expected_spend]
+    return np.stack(parts)
 
 
 def _added(parts: Sequence[FloatArray]) -> FloatArray:

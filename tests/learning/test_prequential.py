@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
-from stream_app.learning.drift import DriftAlarm
+from stream_app.learning.drift import ALARMS_MAX, BLOCK_OUTCOMES, DriftAlarm, LossWatch
+from stream_app.learning.outcome_tables import TENTHS, as_array, by_rank
 from stream_app.learning.prequential import (
     EXAMPLES_MAX,
     WINDOWS_MAX,
@@ -21,6 +22,7 @@ from stream_app.learning.prequential import (
     area_under_curve,
     calibration_ratio,
     capture_share,
+    has_grown,
     hit_share,
     log_losses,
     normalized_gini,
@@ -31,14 +33,18 @@ def outcomes(count: int, seed: int) -> ScoredOutcomes:
     random = np.random.default_rng(seed)
     rate = random.gamma(0.5, 1.0, count)
     baskets = random.poisson(rate).astype(np.float64)
+    # Drawn one after the other, so that a new column does not change the others.
+    noise, sizes = random.normal(0.0, 0.3, count), random.uniform(5.0, 50.0, count)
     return ScoredOutcomes(
-        value_score=rate + random.normal(0.0, 0.3, count),
+        value_score=rate + noise,
         buy_probability=-np.expm1(-rate),
         growth_probability=-np.expm1(-rate) * 0.7,
         expected_purchases=rate,
-        spend=baskets * random.uniform(5.0, 50.0, count),
+        expected_spend=rate * 27.5,
+        spend=baskets * sizes,
         baskets=baskets,
         previous_spend=np.where(random.random(count) < 0.5, 20.0, 0.0),
+        has_full_past=np.ones(count),
     )
 
 
@@ -82,9 +88,9 @@ def test_calibration_and_log_loss_by_hand() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_figures_without_meaning_are_nan_and_never_an_error() -> None:
-    nobody = ScoredOutcomes(*np.zeros((7, 50)))
-    single = ScoredOutcomes(*np.ones((7, 1)))
-    nothing = ScoredOutcomes(*np.zeros((7, 0)))
+    nobody = ScoredOutcomes(*np.zeros((9, 50)))
+    single = ScoredOutcomes(*np.ones((9, 1)))
+    nothing = ScoredOutcomes(*np.zeros((9, 0)))
     for examples in (nobody, single, nothing):
         evaluation = PrequentialEvaluation()
         evaluation.add(examples, 10.0)
@@ -143,13 +149,13 @@ def test_outcomes_with_nan_are_refused_and_change_nothing() -> None:
     assert evaluation.current() is None
 
 
-@pytest.mark.parametrize("name", ["version", "examples", "closed"])
+@pytest.mark.parametrize("name", ["version", "examples", "closed", "tables", "buy_watch.open"])
 def test_a_foreign_or_damaged_state_is_refused(name: str) -> None:
     evaluation = PrequentialEvaluation()
     for day in (0.0, 30.0):
         evaluation.add(outcomes(9, 1), day)
     state = evaluation.state()
-    state[name] = np.array([99]) if name == "version" else state[name][:, :-1].T
+    state[name] = {"version": np.array([99]), "buy_watch.open": np.array(["x"])}.get(name, state[name][..., :-1].T)
     with pytest.raises(IncompatibleStateError, match="learn afresh"):
         PrequentialEvaluation.from_state(state)
 
@@ -195,3 +201,104 @@ def test_figures_are_plain_numbers() -> None:
     figures = evaluation.current()
     assert figures is not None
     assert all(type(value) is float for value in astuple(figures))
+
+
+def test_nothing_is_said_of_growth_where_the_window_before_began_before_the_log() -> None:
+    known, unknown = outcomes(400, 1), outcomes(300, 2)
+    both = ScoredOutcomes(
+        **{
+            name: np.concatenate([getattr(known, name), np.zeros(300) if name == "has_full_past" else other])
+            for name in ScoredOutcomes.__slots__
+            for other in (getattr(unknown, name),)
+        }
+    )
+    evaluation, alone = PrequentialEvaluation(), PrequentialEvaluation()
+    evaluation.add(both, 3.0)
+    alone.add(known, 3.0)
+    figures, expected = evaluation.current(), alone.current()
+    assert figures is not None
+    assert expected is not None
+    assert figures.growth_auc == expected.growth_auc
+    assert figures.growth_log_loss == expected.growth_log_loss
+    assert np.array_equal(evaluation.tables().growth_by_rank, alone.tables().growth_by_rank)
+    assert figures.buy_auc != expected.buy_auc
+
+
+def test_the_same_amounts_in_another_order_are_no_growth() -> None:
+    before, after = np.array([0.1 + 0.2 + 0.3]), np.array([0.3 + 0.2 + 0.1])
+    assert not has_grown(np.maximum(before, after), np.minimum(before, after)).any()
+    assert has_grown(np.array([0.0, 1.0, 2.0]), np.array([0.0, 0.0, 2.0])).tolist() == [False, True, False]
+
+
+def test_the_loss_of_who_knows_the_share_alone_is_beside_the_loss() -> None:
+    examples = outcomes(5_000, 4)
+    evaluation = PrequentialEvaluation()
+    evaluation.add(examples, 1.0)
+    figures = evaluation.current()
+    assert figures is not None
+    share = float((examples.baskets > 0).mean())
+    assert figures.buy_base_loss == pytest.approx(-share * math.log(share) - (1 - share) * math.log(1 - share))
+    assert figures.buy_log_loss < figures.buy_base_loss
+    assert figures.spend_calibration == pytest.approx(examples.expected_spend.sum() / examples.spend.sum())
+
+
+def test_tables_hold_every_outcome_once_across_windows() -> None:
+    evaluation = PrequentialEvaluation()
+    parts = [outcomes(250, day) for day in range(0, 84, 7)]
+    for place, part in enumerate(parts):
+        evaluation.add(part, place * 7.0)
+    tables = evaluation.tables()
+    spend = sum(float(part.spend.sum()) for part in parts)
+    for table in as_array(tables):
+        assert table[:, 0].sum() == 250 * len(parts)
+    assert tables.spend_by_value[:, 2].sum() == pytest.approx(spend)
+    assert tables.spend_by_expectation[:, 1].sum() == pytest.approx(sum(part.expected_spend.sum() for part in parts))
+    assert tables.growth_by_rank[0, 2] > tables.growth_by_rank[-1, 2]
+    probability = tables.buying_by_probability
+    means = probability[:, 1] / probability[:, 0]
+    assert ((means >= np.arange(TENTHS) / TENTHS) & (means <= (np.arange(TENTHS) + 1) / TENTHS)).all()
+
+
+def test_tenths_by_rank_by_hand() -> None:
+    table = by_rank(np.arange(20.0), np.arange(20.0), np.ones(20))
+    assert table[0].tolist() == [2.0, 37.0, 2.0]
+    assert table[-1].tolist() == [2.0, 1.0, 2.0]
+    assert by_rank(np.array([3.0, 5.0]), np.ones(2), np.array([7.0, 9.0]))[:, 2].tolist() == [
+        9.0,
+        *[0.0] * 4,
+        7.0,
+        *[0.0] * 4,
+    ]
+
+
+def test_a_watch_tells_when_the_loss_rose_and_from_what_to_what() -> None:
+    random = np.random.default_rng(7)
+    watch = LossWatch()
+    for day in range(90):
+        watch.add(random.exponential(0.4 if day < 60 else 0.6, 1_000), float(day))
+    first = watch.raised[0]
+    assert watch.alarm_count == len(watch.raised) == 1
+    assert 60.0 <= first.day < 65.0
+    assert first.loss_before == pytest.approx(0.4, abs=0.02)
+    assert 0.45 < first.loss_after < 0.6
+
+
+def test_a_watch_does_not_depend_on_how_losses_are_cut_and_goes_on_from_its_state() -> None:
+    losses = np.random.default_rng(8).exponential(0.4, 60 * BLOCK_OUTCOMES + 7)
+    losses[30 * BLOCK_OUTCOMES :] += 0.3
+    whole, cut = LossWatch(), LossWatch()
+    whole.add(losses, 5.0)
+    for part in np.split(losses, [1, 200, 999, 5_000]):
+        cut.add(part, 5.0)
+        cut = LossWatch.from_state(cut.state())
+    assert whole.raised
+    assert cut.raised == whole.raised
+    assert all(np.array_equal(value, whole.state()[name]) for name, value in cut.state().items())
+
+
+def test_a_watch_remembers_so_many_alarms() -> None:
+    watch = LossWatch()
+    for step in range(ALARMS_MAX + 6):
+        watch.add(np.full(40 * BLOCK_OUTCOMES, float(step)), 1.0)
+    assert len(watch.raised) == ALARMS_MAX
+    assert watch.alarm_count > ALARMS_MAX

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.backtest.judging.baselines import Question
-from stream_app.backtest.judging.figures import Prediction, has_grown
+from stream_app.backtest.judging.figures import Prediction
 from stream_app.backtest.judging.purchase_log import PurchaseLog
 from stream_app.backtest.judging.snapshot_features import snapshot_features
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import MS_PER_DAY
 from stream_app.learning.draws import hashed_bits
+from stream_app.learning.prequential import has_grown
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

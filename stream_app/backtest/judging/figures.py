@@ -12,6 +12,7 @@ from stream_app.learning.prequential import (
     calibration_ratio,
     capture_share,
     expected_calibration_error,
+    has_grown,
     hit_share,
     lift_ratio,
     normalized_gini,
@@ -22,8 +23,6 @@ BoolArray = NDArray[np.bool_]
 
 NOT_A_FIGURE = float("nan")
 TENTH, FIFTH = 0.1, 0.2
-GROWTH_TOLERANCE = 1e-9
-"""Sums of equal amounts in another order differ by less than this share; they are no growth."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,11 +129,6 @@ def method_figures(prediction: Prediction, outcome: Outcome, calibration_outcome
     if calibration_outcome is not None:
         found |= _calibration_figures(prediction, calibration_outcome)
     return MethodFigures(**found)
-
-
-def has_grown(spend: FloatArray, previous_spend: FloatArray) -> BoolArray:
-    """Tell who spent more than before; shape `(n,)`."""
-    return spend > previous_spend * (1.0 + GROWTH_TOLERANCE)
 
 
 def mean_figures(figures: list[MethodFigures]) -> MethodFigures:
