@@ -41,6 +41,16 @@ def kafka_bootstrap() -> Iterator[str]:
 
 
 @pytest.fixture
+def kafka_one_broker() -> Iterator[KafkaCluster]:
+    """One broker for one test, which may kill it."""
+    cluster = start_cluster(1)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
 def kafka_three_brokers() -> Iterator[KafkaCluster]:
     """Three brokers, three replicas of which two must be in sync; for one test, which may kill them."""
     cluster = start_cluster(3)
