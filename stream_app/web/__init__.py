@@ -1,0 +1,1 @@
+"""The read side: a model of the topics, the HTTP API over it, and the live page."""

@@ -1,0 +1,336 @@
+"""Segment changes on disk, so that nothing is read twice: one SQLite file, made anew from the topics if it is lost."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from stream_app.adapters.event_rules import parse_time_ms
+
+SCHEMA_VERSION = 1
+"""Goes up with every change of the tables below; files of another version are made anew."""
+HOUR_MS = 3_600_000
+_CACHE_KIB = 65_536
+
+_TABLES = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE positions (topic TEXT, partition INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, partition))
+    WITHOUT ROWID;
+CREATE TABLE changes (
+    number INTEGER PRIMARY KEY,
+    customer BLOB NOT NULL, sequence INTEGER NOT NULL, axis INTEGER NOT NULL,
+    from_tier INTEGER NOT NULL, to_tier INTEGER NOT NULL, cause TEXT NOT NULL, time_ms INTEGER NOT NULL,
+    record BLOB NOT NULL
+);
+CREATE INDEX changes_of_customer ON changes (customer, sequence);
+CREATE INDEX changes_by_time ON changes (time_ms, number);
+CREATE INDEX changes_by_tiers ON changes (axis, to_tier, from_tier, time_ms, number);
+CREATE TABLE hours (
+    hour INTEGER, axis INTEGER, from_tier INTEGER, to_tier INTEGER, cause TEXT, changes INTEGER NOT NULL,
+    PRIMARY KEY (hour, axis, from_tier, to_tier, cause)
+) WITHOUT ROWID;
+CREATE TABLE quality (number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, record BLOB NOT NULL);
+CREATE TABLE knowledge (version INTEGER PRIMARY KEY, record BLOB NOT NULL);
+"""
+_SELECT = "SELECT number, time_ms, sequence, record FROM changes"
+
+
+class WireChange(msgspec.Struct, gc=False):
+    """What is looked up of a segment change; the record itself is kept as it came."""
+
+    customer_id: str
+    sequence: int
+    axis: str
+    from_tier: str | None
+    to_tier: str
+    cause: str
+    effective_at: str
+
+
+_decode_change = msgspec.json.Decoder(WireChange).decode
+NO_TIER = -1
+"""Stands for `null`: the customer was rated for the first time."""
+
+
+class ChangeFilter(NamedTuple):
+    """Which changes are asked for; None: any.
+
+    Parameters
+    ----------
+    axis, from_tier, to_tier
+        Places in the policy; `NO_TIER` for first ratings.
+    cause
+        Name of the cause.
+    since_ms, until_ms
+        `since_ms <= time < until_ms`.
+    """
+
+    axis: int | None = None
+    from_tier: int | None = None
+    to_tier: int | None = None
+    cause: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class StoredChange(NamedTuple):
+    """A change as it was published, its number in this file, its time, and its number among those of the customer."""
+
+    number: int
+    time_ms: int
+    sequence: int
+    record: bytes
+
+
+class HourCount(NamedTuple):
+    """How many changes there were of a kind within an hour, in hours since 1970-01-01 UTC."""
+
+    hour: int
+    axis: int
+    from_tier: int
+    to_tier: int
+    cause: str
+    changes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition that are taken in together, and where to go on."""
+
+    topic: str
+    partition: int
+    next_offset: int
+
+
+class History:
+    """The store. Calls may come from several threads; each takes its turn.
+
+    Parameters
+    ----------
+    path
+        The file; None keeps everything in memory.
+    identity
+        What it is a history of: application, log, policy. A file of another one is made anew.
+    axes
+        Names of axes and tiers, in the policy's order.
+    """
+
+    def __init__(self, path: Path | None, identity: str, axes: Sequence[tuple[str, Sequence[str]]]) -> None:
+        self._path = path
+        self._identity = f"{SCHEMA_VERSION} {identity}"
+        self._axes = {name: place for place, (name, _) in enumerate(axes)}
+        self._tiers = [{tier: place for place, tier in enumerate(tiers)} for _, tiers in axes]
+        self._lock = threading.Lock()
+        self._database = self._open()
+        self.generation = self._about("generation")
+        self.last_number = self._one("SELECT COALESCE(MAX(number), 0) FROM changes")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+    def rebuild(self) -> None:
+        """Throw everything away, to be read again from the topics."""
+        with self._lock:
+            self._database.close()
+            if self._path is not None:
+                _remove(self._path)
+            self._database = self._open()
+        self.generation = self._about("generation")
+        self.last_number = 0
+
+    def positions(self, topic: str) -> dict[int, int]:
+        """Give where to go on in each partition of a topic."""
+        with self._lock:
+            rows = self._database.execute("SELECT partition, next FROM positions WHERE topic = ?", (topic,))
+            return dict(rows.fetchall())
+
+    def add_changes(self, batch: Batch, records: Iterable[bytes | None]) -> list[StoredChange]:
+        """Take in segment changes together with the position after them, in one transaction.
+
+        Parameters
+        ----------
+        batch
+            Where they come from.
+        records
+            Their values; tombstones are passed over.
+
+        Returns
+        -------
+        list[StoredChange]
+            In their order; a change of an axis or tier that this policy does not have is left out.
+        """
+        rows, hours, stored = [], [], []
+        number = self.last_number
+        for record in records:
+            if record is None:
+                continue
+            change = _decode_change(record)
+            axis = self._axes.get(change.axis)
+            if axis is None or change.to_tier not in self._tiers[axis]:
+                continue
+            tiers = self._tiers[axis]
+            from_tier = NO_TIER if change.from_tier is None else tiers.get(change.from_tier, NO_TIER)
+            time_ms, to_tier = parse_time_ms(change.effective_at), tiers[change.to_tier]
+            number += 1
+            kind = (axis, from_tier, to_tier, change.cause)
+            rows.append((number, change.customer_id.encode(), change.sequence, *kind, time_ms, record))
+            hours.append((time_ms // HOUR_MS, *kind))
+            stored.append(StoredChange(number, time_ms, change.sequence, record))
+        with self._writing() as database:
+            database.executemany("INSERT INTO changes VALUES (?,?,?,?,?,?,?,?,?)", rows)
+            database.executemany(
+                "INSERT INTO hours VALUES (?,?,?,?,?,1) ON CONFLICT DO UPDATE SET changes = changes + 1", hours
+            )
+            self._move(database, batch)
+        self.last_number = number
+        return stored
+
+    def add_quality(self, batch: Batch, records: Iterable[tuple[int, bytes]]) -> None:
+        """Take in figures of prequential evaluation, each with its time."""
+        with self._writing() as database:
+            database.executemany("INSERT INTO quality (time_ms, record) VALUES (?,?)", records)
+            self._move(database, batch)
+
+    def keep_knowledge(self, batch: Batch, records: dict[int, bytes], *, oldest: int) -> None:
+        """Keep versions of knowledge, and let go of those before the oldest that is still needed."""
+        with self._writing() as database:
+            database.executemany("INSERT OR REPLACE INTO knowledge VALUES (?,?)", records.items())
+            database.execute("DELETE FROM knowledge WHERE version < ?", (oldest,))
+            self._move(database, batch)
+
+    def knowledge(self) -> dict[int, bytes]:
+        """Give the versions of knowledge that were kept."""
+        return dict(self._all("SELECT version, record FROM knowledge ORDER BY version"))
+
+    def quality(self) -> list[bytes]:
+        """Give all figures of prequential evaluation, oldest first."""
+        return [record for (record,) in self._all("SELECT record FROM quality ORDER BY time_ms, number")]
+
+    def changes_of(self, customer_id: bytes, after_sequence: int, limit: int) -> list[StoredChange]:
+        """Give a customer's changes after a sequence number, oldest first."""
+        query = f"{_SELECT} WHERE customer = ? AND sequence > ? ORDER BY sequence LIMIT ?"
+        return [StoredChange(*row) for row in self._all(query, (customer_id, after_sequence, limit))]
+
+    def changes(self, wanted: ChangeFilter, before: tuple[int, int] | None, limit: int) -> list[StoredChange]:
+        """Give changes, newest first.
+
+        Parameters
+        ----------
+        wanted
+            Which ones.
+        before
+            Time and number of the last change of the page before.
+        limit
+            Most changes.
+        """
+        conditions, values = _conditions(wanted)
+        if before is not None:
+            conditions.append("(time_ms, number) < (?, ?)")
+            values += before
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        query = (
+            f"SELECT number, time_ms, sequence, record FROM changes {where} ORDER BY time_ms DESC, number DESC LIMIT ?"
+        )
+        return [StoredChange(*row) for row in self._all(query, (*values, limit))]
+
+    def changes_after(self, number: int, limit: int) -> list[StoredChange]:
+        """Give changes in the order in which they came, after one of them."""
+        query = f"{_SELECT} WHERE number > ? ORDER BY number LIMIT ?"
+        return [StoredChange(*row) for row in self._all(query, (number, limit))]
+
+    def hour_counts(self, axis: int | None, since_hour: int | None, until_hour: int | None) -> list[HourCount]:
+        """Give how many changes there were, by hour; `since_hour <= hour < until_hour`."""
+        wanted = [("axis = ?", axis), ("hour >= ?", since_hour), ("hour < ?", until_hour)]
+        conditions = [condition for condition, value in wanted if value is not None]
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        query = f"SELECT hour, axis, from_tier, to_tier, cause, changes FROM hours {where} ORDER BY hour"
+        return [HourCount(*row) for row in self._all(query, [value for _, value in wanted if value is not None])]
+
+    def change_count(self) -> int:
+        """Give the number of changes."""
+        return self._one("SELECT COALESCE(SUM(changes), 0) FROM hours")
+
+    def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._database.execute(query, values).fetchall()
+
+    def _one(self, query: str) -> int:
+        (row,) = self._all(query)
+        return int(row[0])
+
+    def _about(self, name: str) -> str:
+        with self._lock:
+            (row,) = self._database.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchall()
+        return str(row[0])
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    def _move(self, database: sqlite3.Connection, batch: Batch) -> None:
+        database.execute(
+            "INSERT OR REPLACE INTO positions VALUES (?,?,?)", (batch.topic, batch.partition, batch.next_offset)
+        )
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the file; one that is damaged or of something else is made anew, since the topics hold everything."""
+        if self._path is not None and self._path.exists():
+            try:
+                database = _connect(self._path)
+                if database.execute("SELECT value FROM about WHERE name = 'identity'").fetchall() == [
+                    (self._identity,)
+                ]:
+                    return database
+                database.close()
+            except sqlite3.DatabaseError:
+                pass
+            _remove(self._path)
+        database = _connect(self._path)
+        database.executescript(f"BEGIN; {_TABLES} COMMIT;")
+        about = [("identity", self._identity), ("generation", secrets.token_hex(4))]
+        database.executemany("INSERT INTO about VALUES (?,?)", about)
+        return database
+
+
+def _conditions(wanted: ChangeFilter) -> tuple[list[str], list[object]]:
+    pairs: list[tuple[str, object]] = [
+        ("axis = ?", wanted.axis),
+        ("from_tier = ?", wanted.from_tier),
+        ("to_tier = ?", wanted.to_tier),
+        ("cause = ?", wanted.cause),
+        ("time_ms >= ?", wanted.since_ms),
+        ("time_ms < ?", wanted.until_ms),
+    ]
+    chosen = [(condition, value) for condition, value in pairs if value is not None]
+    return [condition for condition, _ in chosen], [value for _, value in chosen]
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    database = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    # What a crash of the machine takes is read from the topics again: positions are in the same transactions.
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    return database
+
+
+def _remove(path: Path) -> None:
+    for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        name.unlink(missing_ok=True)

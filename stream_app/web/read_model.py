@@ -1,0 +1,206 @@
+"""What the API knows: customers, changes, knowledge, and how far each partition has come."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from stream_app.domain.features import FeatureLayout
+from stream_app.domain.knowledge import Knowledge
+from stream_app.domain.policy import Policy
+from stream_app.domain.scores import SCORES, ScoreFunction, build_functions
+from stream_app.web.customers import CustomerColumns, StateUpdate
+from stream_app.web.history import Batch, History, StoredChange
+from stream_app.web.knowledge_shelf import KnowledgeShelf
+
+RATE_SECONDS = 10.0
+"""Event rates are told over so many seconds."""
+_MARKS_MAX = 64
+
+
+@dataclass(slots=True)
+class PartitionProgress:
+    """How far one partition has come; times in milliseconds since 1970-01-01 UTC, -1 where there is none yet.
+
+    Parameters
+    ----------
+    events_position
+        Offset of the next event that its shard will apply.
+    events_end
+        Where the events end now, as the log says; -1 when it has not been asked.
+    tick_ms
+        The last tick.
+    watermark_ms
+        The latest event time seen.
+    knowledge_version
+        The version its rows were last scored by.
+    state_position, state_end
+        How far its state log has been read, and where it ended when reading began.
+    """
+
+    events_position: int = 0
+    events_end: int = -1
+    tick_ms: int = -1
+    watermark_ms: int = -1
+    knowledge_version: int = 0
+    state_position: int = 0
+    state_end: int = -1
+
+    @property
+    def time_ms(self) -> int:
+        """How far its time has come."""
+        return max(self.tick_ms, self.watermark_ms)
+
+    @property
+    def is_read(self) -> bool:
+        """Tell whether its rows are all there."""
+        return self.state_end >= 0 and self.state_position >= self.state_end
+
+
+@dataclass(frozen=True, slots=True)
+class ShardHeader:
+    """What comes with every state record.
+
+    Parameters
+    ----------
+    events_position
+        Offset of the next event.
+    tick_ms
+        The last tick; -1 before there was one.
+    knowledge_version
+        The version in force.
+    """
+
+    events_position: int
+    tick_ms: int
+    knowledge_version: int
+
+
+@dataclass(slots=True)
+class RateMeter:
+    """Counts per second over the last `RATE_SECONDS`, from marks of a total and the time of a clock."""
+
+    _marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_MARKS_MAX))
+
+    def mark(self, now_seconds: float, total: int) -> None:
+        """Note a total; marks that are too close to the one before are left out."""
+        if not self._marks or now_seconds - self._marks[-1][0] >= 4 * RATE_SECONDS / _MARKS_MAX:
+            self._marks.append((now_seconds, total))
+
+    def per_second(self, now_seconds: float, total: int) -> float:
+        """Give the rate up to now."""
+        while len(self._marks) > 1 and now_seconds - self._marks[1][0] >= RATE_SECONDS:
+            self._marks.popleft()
+        if not self._marks or now_seconds <= self._marks[0][0]:
+            return 0.0
+        since, base = self._marks[0]
+        return max(total - base, 0) / max(now_seconds - since, 1.0)
+
+
+class ReadModel:
+    """Everything that is known of the topics. One thread changes and reads it; only the history is behind a lock.
+
+    Parameters
+    ----------
+    policy
+        The policy the worker runs under.
+    history_path
+        File of the change history; None keeps it in memory.
+    identity
+        What the topics are of, as `kafka://host:9092 shop`; another identity makes the history anew.
+    """
+
+    def __init__(self, policy: Policy, history_path: Path | None = None, identity: str = "") -> None:
+        self.policy = policy
+        self.functions: dict[str, ScoreFunction] = build_functions(policy, SCORES)
+        self.layout = FeatureLayout.from_policy(policy)
+        self.customers = CustomerColumns(policy)
+        axes = [(axis.name, axis.tiers) for axis in policy.axes]
+        self.history = History(history_path, f"{identity} {policy.state_hash}", axes)
+        self.knowledge = KnowledgeShelf()
+        self.knowledge.restore(self.history.knowledge())
+        self.partitions: dict[int, PartitionProgress] = {}
+        self.events_rate, self.changes_rate = RateMeter(), RateMeter()
+        self.changes_seen = 0
+        self.rows_applied = 0
+        self.fault: str | None = None
+        self._listeners: list[Callable[[Sequence[StoredChange]], None]] = []
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the history."""
+        self.history.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether the rows of all partitions are there."""
+        return bool(self.partitions) and all(progress.is_read for progress in self.partitions.values())
+
+    @property
+    def as_of_ms(self) -> int:
+        """How far time has come in all partitions that have seen any; -1 before any has."""
+        times = [progress.time_ms for progress in self.partitions.values() if progress.time_ms >= 0]
+        return min(times, default=-1)
+
+    @property
+    def watermark_ms(self) -> int:
+        """Latest event time of the partition that is furthest behind; -1 before the first event."""
+        times = [progress.watermark_ms for progress in self.partitions.values() if progress.watermark_ms >= 0]
+        return min(times, default=-1)
+
+    def progress_of(self, partition: int) -> PartitionProgress:
+        """Give a partition's progress, to be brought up to date by whoever follows its topics."""
+        return self.partitions.setdefault(partition, PartitionProgress())
+
+    def knowledge_of(self, partition: int) -> Knowledge | None:
+        """Give the knowledge that a partition's rows were scored by."""
+        return self.knowledge.of_version(self.progress_of(partition).knowledge_version)
+
+    def listen(self, listener: Callable[[Sequence[StoredChange]], None]) -> None:
+        """Tell somebody of all changes that come from now on; called where they are taken in."""
+        self._listeners.append(listener)
+
+    def apply_state(self, partition: int, header: ShardHeader, update: StateUpdate) -> None:
+        """Take in a state record."""
+        self.customers.apply(partition, update)
+        self.rows_applied += len(update.row_numbers)
+        progress = self.progress_of(partition)
+        progress.events_position = header.events_position
+        progress.tick_ms = max(progress.tick_ms, header.tick_ms)
+        progress.knowledge_version = header.knowledge_version
+        if len(update.rows):
+            progress.watermark_ms = max(progress.watermark_ms, int(update.rows["clock_ms"].max()))
+
+    def forget_partition(self, partition: int) -> None:
+        """Begin with a partition's rows anew."""
+        self.customers.forget_partition(partition)
+        self.partitions[partition] = PartitionProgress()
+
+    def store_changes(self, batch: Batch, records: Sequence[bytes | None]) -> list[StoredChange]:
+        """Put changes into the history; may be called from another thread, one call after the other."""
+        return self.history.add_changes(batch, records)
+
+    def tell(self, changes: Sequence[StoredChange]) -> None:
+        """Tell those who listen of changes that were stored."""
+        self.changes_seen += len(changes)
+        for listener in self._listeners:
+            listener(changes)
+
+    def apply_knowledge(self, batch: Batch, records: Sequence[tuple[str, bytes]]) -> None:
+        """Take in records of the knowledge topic, each with its kind: `renewal`, `switch` or `quality`."""
+        figures = []
+        for kind, record in records:
+            if kind == "quality":
+                figures.append((int(orjson.loads(record)["time_ms"]), record))
+            else:
+                self.knowledge.add(record)
+        if figures:
+            self.history.add_quality(batch, figures)
+        needed = [p.knowledge_version for p in self.partitions.values() if p.knowledge_version > 0]
+        self.knowledge.let_go(min(needed, default=0))
+        self.history.keep_knowledge(batch, self.knowledge.records(), oldest=self.knowledge.oldest_version)
