@@ -37,7 +37,11 @@ async def _nothing(_: FastAPI) -> AsyncIterator[None]:
 
 
 def create_api(
-    model: ReadModel, settings: WebSettings, *, app_name: str = "stream-app", lifespan: Lifespan = _nothing
+    model: ReadModel,
+    settings: WebSettings,
+    *,
+    lifespan: Lifespan = _nothing,
+    on_rebuild: Callable[[], None] | None = None,
 ) -> FastAPI:
     """Make the application.
 
@@ -47,10 +51,10 @@ def create_api(
         What it knows; filled by whoever follows the topics, or by a test.
     settings
         Access and limits.
-    app_name
-        Name of the application whose topics are read.
     lifespan
         What runs beside it, such as following topics.
+    on_rebuild
+        Has everything read again from the topics; None: that is not on offer.
 
     Returns
     -------
@@ -72,8 +76,9 @@ def create_api(
     api.include_router(customer_routes(model))
     api.include_router(segment_routes(model))
     api.include_router(change_routes(model, hub))
-    api.include_router(status_routes(model, hub, app_name))
+    api.include_router(status_routes(model, hub))
     _add_session(api, settings)
+    _add_administration(api, on_rebuild)
     page = Path(str(files("stream_app.web").joinpath("page")))
     api.mount("/", StaticFiles(directory=page, html=True, check_dir=False))
     api.add_middleware(Gate, settings=settings)
@@ -107,3 +112,13 @@ def _add_session(api: FastAPI, settings: WebSettings) -> None:
         response = Response(status_code=204)
         response.delete_cookie(COOKIE, path="/")
         return response
+
+
+def _add_administration(api: FastAPI, on_rebuild: Callable[[], None] | None) -> None:
+    @api.post("/v1/admin/rebuild", status_code=202, tags=["administration"], response_class=Response)
+    async def rebuild() -> Response:
+        """Throw away what was read, and read everything again from the topics."""
+        if on_rebuild is None:
+            raise ProblemError(404, "not_offered", "this server has no topics to read from")
+        on_rebuild()
+        return Response(status_code=202)

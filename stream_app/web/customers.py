@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.adapters.state_records import StateRecord
 from stream_app.domain.id_index import KEY_BYTES, IdIndex, keys_of
 from stream_app.domain.identifiers import hash_ids
 from stream_app.domain.memory import reserve
 from stream_app.domain.policy import Policy
 from stream_app.domain.population import BUCKET_COUNT
 from stream_app.domain.rating import rated, states_of
-from stream_app.domain.rows import NOT_HELD, PROSPECT, RowBlock, row_dtype
+from stream_app.domain.rows import NOT_HELD, PROSPECT, RowBlock, is_erased, row_dtype
 from stream_app.domain.table import ROWS_MAX
 
 UNKNOWN = -1
@@ -24,39 +24,6 @@ NOBODY = -1
 _STATE_OFFSET = -PROSPECT
 _NAMELESS_MARK = b"\xfe"
 """First byte of the key of a place without a name: never part of UTF-8, so no id finds it."""
-
-
-def _no_ids() -> NDArray[np.bytes_]:
-    return np.empty(0, dtype="S1")
-
-
-def _no_places() -> NDArray[np.int64]:
-    return np.empty(0, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StateUpdate:
-    """Rows of one partition's shard as they are from now on.
-
-    Parameters
-    ----------
-    row_numbers
-        Shape `(n,)`: the shard's own numbers of the rows.
-    rows
-        Shape `(n,)`.
-    named
-        Shape `(m,)`: which of the n come with their customer's id.
-    ids
-        Shape `(m,)`, dtype `S<width>`.
-    erased
-        Row numbers whose customers are forgotten.
-    """
-
-    row_numbers: NDArray[np.int64]
-    rows: RowBlock
-    named: NDArray[np.int64] = field(default_factory=_no_places)
-    ids: NDArray[np.bytes_] = field(default_factory=_no_ids)
-    erased: NDArray[np.int64] = field(default_factory=_no_places)
 
 
 class SegmentCodes:
@@ -184,15 +151,23 @@ class CustomerColumns:
         """Give the segments at some places."""
         return [self.codes.name(code) for code in self._segments[places].tolist()]
 
-    def apply(self, partition: int, update: StateUpdate) -> None:
-        """Take in rows of a partition."""
-        places = self._places_of(partition, update.row_numbers)
-        if len(update.named):
-            self._name(places[update.named], update.ids)
+    def apply(self, partition: int, record: StateRecord) -> None:
+        """Take in rows of a partition's shard."""
+        rows = record.rows.view(self._dtype)
+        places = self._places_of(partition, record.row_numbers.astype(np.int64))
+        if len(record.ids):
+            self._name(places[record.id_places], record.ids)
         if len(places):
-            self._replace(places, update.rows)
-        if len(update.erased):
-            self._erase(self._places_of(partition, update.erased))
+            gone = is_erased(rows)
+            self._replace(places, rows)
+            self._erase(places[gone])
+        if len(record.erased):
+            self._erase(self._places_of(partition, record.erased.astype(np.int64)))
+
+    def watermark_of(self, record: StateRecord) -> int:
+        """Give the latest clock of a record's customers; -1 when it has none."""
+        rows: RowBlock = record.rows.view(self._dtype)
+        return int(rows["clock_ms"].max(initial=-1))
 
     def forget_partition(self, partition: int) -> None:
         """Take out all customers of a partition, because its state log has to be read again."""
@@ -312,6 +287,8 @@ class CustomerColumns:
         self._bytes[places] = rows.view(self._bytes.dtype)
 
     def _erase(self, places: NDArray[np.int64]) -> None:
+        if not len(places):
+            return
         nobody = np.zeros(len(places), dtype=self._dtype)
         nobody["bucket"] = NOT_HELD
         self._replace(places, nobody)

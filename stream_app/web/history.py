@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +23,9 @@ _CACHE_KIB = 65_536
 
 _TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE positions (topic TEXT, partition INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, partition))
-    WITHOUT ROWID;
+CREATE TABLE positions (
+    topic TEXT, partition INTEGER, next INTEGER NOT NULL, last BLOB NOT NULL, PRIMARY KEY (topic, partition)
+) WITHOUT ROWID;
 CREATE TABLE changes (
     number INTEGER PRIMARY KEY,
     customer BLOB NOT NULL, sequence INTEGER NOT NULL, axis INTEGER NOT NULL,
@@ -103,11 +105,34 @@ class HourCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records of one partition that are taken in together, and where to go on."""
+    """Where records that are taken in together come from.
+
+    Parameters
+    ----------
+    topic, partition
+        Their partition.
+    next_offset
+        Where to go on after them.
+    last
+        `fingerprint` of the last of them, by which a log that was made anew is told from the one that was read.
+    """
 
     topic: str
     partition: int
     next_offset: int
+    last: bytes
+
+
+class Position(NamedTuple):
+    """How far a partition was read: the offset to go on from, and the fingerprint of the record before it."""
+
+    next_offset: int
+    last: bytes
+
+
+def fingerprint(record: bytes | None) -> bytes:
+    """Give a short hash of a record."""
+    return blake2b(record or b"", digest_size=16).digest()
 
 
 class History:
@@ -148,11 +173,10 @@ class History:
         self.generation = self._about("generation")
         self.last_number = 0
 
-    def positions(self, topic: str) -> dict[int, int]:
-        """Give where to go on in each partition of a topic."""
-        with self._lock:
-            rows = self._database.execute("SELECT partition, next FROM positions WHERE topic = ?", (topic,))
-            return dict(rows.fetchall())
+    def positions(self, topic: str) -> dict[int, Position]:
+        """Give how far each partition of a topic was read."""
+        rows = self._all("SELECT partition, next, last FROM positions WHERE topic = ?", (topic,))
+        return {partition: Position(next_offset, last) for partition, next_offset, last in rows}
 
     def add_changes(self, batch: Batch, records: Iterable[bytes | None]) -> list[StoredChange]:
         """Take in segment changes together with the position after them, in one transaction.
@@ -285,9 +309,8 @@ class History:
             self._database.execute("COMMIT")
 
     def _move(self, database: sqlite3.Connection, batch: Batch) -> None:
-        database.execute(
-            "INSERT OR REPLACE INTO positions VALUES (?,?,?)", (batch.topic, batch.partition, batch.next_offset)
-        )
+        place = (batch.topic, batch.partition, batch.next_offset, batch.last)
+        database.execute("INSERT OR REPLACE INTO positions VALUES (?,?,?,?)", place)
 
     def _open(self) -> sqlite3.Connection:
         """Open the file; one that is damaged or of something else is made anew, since the topics hold everything."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +9,14 @@ from pathlib import Path
 
 import orjson
 
+from stream_app.adapters.log.topics import Topics
+from stream_app.adapters.state_records import StateRecord
+from stream_app.domain.errors import IncompatibleStateError
 from stream_app.domain.features import FeatureLayout
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.policy import Policy
 from stream_app.domain.scores import SCORES, ScoreFunction, build_functions
-from stream_app.web.customers import CustomerColumns, StateUpdate
+from stream_app.web.customers import CustomerColumns
 from stream_app.web.history import Batch, History, StoredChange
 from stream_app.web.knowledge_shelf import KnowledgeShelf
 
@@ -41,6 +43,8 @@ class PartitionProgress:
         The version its rows were last scored by.
     state_position, state_end
         How far its state log has been read, and where it ended when reading began.
+    batch_number
+        The last commit of its shard that was read.
     """
 
     events_position: int = 0
@@ -50,6 +54,7 @@ class PartitionProgress:
     knowledge_version: int = 0
     state_position: int = 0
     state_end: int = -1
+    batch_number: int = 0
 
     @property
     def time_ms(self) -> int:
@@ -60,25 +65,6 @@ class PartitionProgress:
     def is_read(self) -> bool:
         """Tell whether its rows are all there."""
         return self.state_end >= 0 and self.state_position >= self.state_end
-
-
-@dataclass(frozen=True, slots=True)
-class ShardHeader:
-    """What comes with every state record.
-
-    Parameters
-    ----------
-    events_position
-        Offset of the next event.
-    tick_ms
-        The last tick; -1 before there was one.
-    knowledge_version
-        The version in force.
-    """
-
-    events_position: int
-    tick_ms: int
-    knowledge_version: int
 
 
 @dataclass(slots=True)
@@ -109,19 +95,21 @@ class ReadModel:
     ----------
     policy
         The policy the worker runs under.
+    topics
+        Names of the application's topics.
     history_path
         File of the change history; None keeps it in memory.
     identity
-        What the topics are of, as `kafka://host:9092 shop`; another identity makes the history anew.
+        Which log it is, as `kafka://host:9092`; another one, or another application or policy, makes the history anew.
     """
 
-    def __init__(self, policy: Policy, history_path: Path | None = None, identity: str = "") -> None:
-        self.policy = policy
+    def __init__(self, policy: Policy, topics: Topics, history_path: Path | None = None, identity: str = "") -> None:
+        self.policy, self.topics = policy, topics
         self.functions: dict[str, ScoreFunction] = build_functions(policy, SCORES)
         self.layout = FeatureLayout.from_policy(policy)
         self.customers = CustomerColumns(policy)
         axes = [(axis.name, axis.tiers) for axis in policy.axes]
-        self.history = History(history_path, f"{identity} {policy.state_hash}", axes)
+        self.history = History(history_path, f"{identity} {topics.app} {policy.state_hash}", axes)
         self.knowledge = KnowledgeShelf()
         self.knowledge.restore(self.history.knowledge())
         self.partitions: dict[int, PartitionProgress] = {}
@@ -130,7 +118,6 @@ class ReadModel:
         self.rows_applied = 0
         self.fault: str | None = None
         self._listeners: list[Callable[[Sequence[StoredChange]], None]] = []
-        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the history."""
@@ -165,21 +152,36 @@ class ReadModel:
         """Tell somebody of all changes that come from now on; called where they are taken in."""
         self._listeners.append(listener)
 
-    def apply_state(self, partition: int, header: ShardHeader, update: StateUpdate) -> None:
-        """Take in a state record."""
-        self.customers.apply(partition, update)
-        self.rows_applied += len(update.row_numbers)
+    def apply_state(self, partition: int, record: StateRecord) -> None:
+        """Take in a state record.
+
+        Raises
+        ------
+        IncompatibleStateError
+            When it was written under another policy.
+        """
+        header = record.header
+        if header.state_hash != self.policy.state_hash:
+            message = "the state log is of another policy; start with the --policy that the worker runs under"
+            raise IncompatibleStateError(message, code="other_policy_state")
+        self.customers.apply(partition, record)
+        self.rows_applied += len(record.row_numbers)
         progress = self.progress_of(partition)
-        progress.events_position = header.events_position
-        progress.tick_ms = max(progress.tick_ms, header.tick_ms)
+        progress.events_position = int(header.positions.get(self.topics.events, 0))
+        progress.tick_ms = max(progress.tick_ms, header.clock.last_tick_ms)
         progress.knowledge_version = header.knowledge_version
-        if len(update.rows):
-            progress.watermark_ms = max(progress.watermark_ms, int(update.rows["clock_ms"].max()))
+        watermark_ms = self.customers.watermark_of(record)
+        progress.watermark_ms = max(progress.watermark_ms, watermark_ms)
 
     def forget_partition(self, partition: int) -> None:
         """Begin with a partition's rows anew."""
         self.customers.forget_partition(partition)
         self.partitions[partition] = PartitionProgress()
+
+    def mark_rates(self, now_seconds: float) -> None:
+        """Note how much has come until now."""
+        self.events_rate.mark(now_seconds, sum(progress.events_position for progress in self.partitions.values()))
+        self.changes_rate.mark(now_seconds, self.changes_seen)
 
     def store_changes(self, batch: Batch, records: Sequence[bytes | None]) -> list[StoredChange]:
         """Put changes into the history; may be called from another thread, one call after the other."""

@@ -19,7 +19,7 @@ from stream_app.web.sending import send_answer
 from stream_app.web.standing import write_time
 
 
-def status_routes(model: ReadModel, hub: ChangeHub, app_name: str) -> APIRouter:
+def status_routes(model: ReadModel, hub: ChangeHub) -> APIRouter:
     """Make the routes."""
     router = APIRouter(tags=["status"])
 
@@ -27,7 +27,7 @@ def status_routes(model: ReadModel, hub: ChangeHub, app_name: str) -> APIRouter:
     async def read_status(request: Request) -> Response:
         """Tell what is going on: rates, lag, watermark, knowledge."""
         changes = await asyncio.to_thread(model.history.change_count)
-        return send_answer(request, describe_status(model, hub, app_name, changes))
+        return send_answer(request, describe_status(model, hub, changes))
 
     @router.get("/v1/quality", response_model=QualityAnswer)
     async def read_quality(request: Request) -> Response:
@@ -54,7 +54,7 @@ def status_routes(model: ReadModel, hub: ChangeHub, app_name: str) -> APIRouter:
     return router
 
 
-def describe_status(model: ReadModel, hub: ChangeHub, app_name: str, change_count: int) -> StatusAnswer:
+def describe_status(model: ReadModel, hub: ChangeHub, change_count: int) -> StatusAnswer:
     """Tell what is going on."""
     now = time.monotonic()
     events = sum(progress.events_position for progress in model.partitions.values())
@@ -64,7 +64,7 @@ def describe_status(model: ReadModel, hub: ChangeHub, app_name: str, change_coun
         as_of=write_time(model.as_of_ms),
         state=_state(model),
         fault=model.fault,
-        app=app_name,
+        app=model.topics.app,
         customers=len(model.customers),
         changes=change_count,
         events=events,
