@@ -31,3 +31,5 @@ class Refusal(StrEnum):
     """A currency without a rate in the policy."""
     INVALID_SATISFACTION = "invalid_satisfaction"
     """A satisfaction that is not finite or outside of the range that the policy gives."""
+    UNKEYED = "unkeyed"
+    """A record on a partitioned log whose key is not its customer id: it may be in the wrong partition."""
