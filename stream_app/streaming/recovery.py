@@ -9,7 +9,7 @@ from stream_app.adapters.log.port import Bounds, Log, TopicPartition
 from stream_app.domain.errors import IncompatibleStateError
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.shard import Shard, ShardSetup
-from stream_app.streaming.state_log import StateReader
+from stream_app.streaming.state_reader import StateReader
 
 FOREIGN_TRANSACTION_S = 20.0
 """How long an open transaction of somebody else is waited for: brokers end ours after 15 s."""
@@ -65,7 +65,7 @@ async def recover_shard(log: Log, feed: KnowledgeFeed, setup: ShardSetup) -> Sha
     state = TopicPartition(topics.state, own)
     events, ticks = TopicPartition(topics.events, own), TopicPartition(topics.ticks, own)
     bounds = await stable_bounds(log, state)
-    reader = StateReader(setup.policy, app=topics.app, partition=own, partition_count=setup.partition_count)
+    reader = StateReader(setup.policy, own, setup.partition_count)
     async for records in log.read(state, bounds.start, bounds.end):
         for record in records:
             reader.add(record.offset, record.value or b"")

@@ -24,7 +24,8 @@ from stream_app.streaming.draft import DRAFT_ROWS_MAX, Draft, DraftWriter
 from stream_app.streaming.event_runs import DeadLetter, EventRun, EventSource, read_run
 from stream_app.streaming.messages import SketchMessage, SketchPurpose, encode_sketch, encode_snapshots
 from stream_app.streaming.reports import BatchReport, ShardStanding
-from stream_app.streaming.state_log import RecoveredShard, StateLog
+from stream_app.streaming.state_log import StateLog
+from stream_app.streaming.state_reader import RecoveredShard
 from stream_app.streaming.ticks import GRID_MS, TickSchedule, ToldTick, decode_tick
 
 NO_DAY = -1
@@ -123,7 +124,7 @@ class Shard:
         self._urn = f"urn:stream-app:{topics.app}"
         self.progress = ShardProgress(*starts)
         self.cursor: SweepCursor | None = None
-        self.state_log = StateLog() if recovered is None else recovered.state_log
+        self.state_log = StateLog() if recovered is None else recovered.log
         if recovered is not None:
             self._restore(recovered)
         self.schedule = TickSchedule(self.engine.last_tick_ms, GRID_MS)
@@ -136,7 +137,7 @@ class Shard:
 
     def _restore(self, recovered: RecoveredShard) -> None:
         header = recovered.header
-        recovered.fill(self.engine)
+        self.engine.restore(recovered.ids, recovered.rows, header.clock, recovered.sketch)
         extra = header.extra
         self.progress = ShardProgress(
             events_position=header.positions[self.setup.topics.events],

@@ -1,0 +1,186 @@
+"""A worker on an embedded log without a host, and what a backtest of the same events gives."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import pyarrow.compute as pc
+
+from stream_app.adapters.log.errors import LogError
+from stream_app.adapters.log.port import Log, Outgoing, TopicPartition
+from stream_app.adapters.log.sqlite.log import SqliteLog
+from stream_app.adapters.log.sqlite.topic_tables import ensure_topics
+from stream_app.adapters.log.topics import Topics
+from stream_app.adapters.policy_file import load_policy
+from stream_app.backtest.run import BacktestSettings, run_backtest
+from stream_app.domain.policy import Policy
+from stream_app.simulation.settings import ShopSettings
+from stream_app.streaming.reports import NobodyWatches
+from stream_app.streaming.ticks import GRID_MS, TickRecord, encode_tick
+from stream_app.streaming.worker import ExitCode, Worker, WorkerSetup
+from tests.simulation import shops
+
+TOPICS = Topics("test", "events")
+DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """An event of a shop, as it goes into a log or a file."""
+
+    customer_id: str
+    time_ms: int
+    value: bytes
+
+    def partition(self, partition_count: int) -> int:
+        return zlib.crc32(self.customer_id.encode()) % partition_count
+
+
+def sales_of(settings: ShopSettings) -> list[Sale]:
+    """Simulate a shop; events in the order of time."""
+    events = shops.run(settings).events
+    times = pc.strftime(events["occurred_at"], format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
+    times_ms = shops.times_ms(events).tolist()
+    sales = []
+    for row, time, time_ms in zip(events.to_pylist(), times, times_ms, strict=True):
+        told = {name: value for name, value in row.items() if value is not None} | {"occurred_at": time}
+        sales.append(Sale(row["customer_id"], time_ms, orjson.dumps(told)))
+    return sales
+
+
+def backtest_changes(sales: Sequence[Sale], folder: Path, policy: Policy) -> list[dict[str, object]]:
+    """Give the changes of a backtest over the same events, without their sources."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "events.jsonl"
+    path.write_bytes(b"\n".join(sale.value for sale in sales) + b"\n")
+    run_backtest(BacktestSettings(patterns=(str(path),), policy=policy, out=folder / "out", run_started_ms=1 << 41))
+    lines = (folder / "out" / "changes.jsonl").read_bytes().splitlines()
+    return [without_source(orjson.loads(line)) for line in lines]
+
+
+def without_source(change: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in change.items() if name != "source"}
+
+
+@dataclass(slots=True)
+class Host:
+    """What Faust does for a worker, in a few lines: it polls, hands over, and ends with the worker."""
+
+    log: Log
+    worker: Worker
+    positions: dict[TopicPartition, int]
+    ends: list[tuple[ExitCode, str]] = field(default_factory=list)
+
+    async def poll(self) -> bool:
+        """Hand over what the log holds; gives False when there was nothing new."""
+        has_more = False
+        for partition, position in self.positions.items():
+            if not self.worker.wants(partition):
+                has_more = True
+                continue
+            end = (await self.log.bounds(partition)).stable_end
+            async for records in self.log.read(partition, position, min(end, position + 5000)):
+                await self.worker.hand_over(partition, records)
+                self.positions[partition] = records[-1].offset + 1
+                has_more = True
+        return has_more
+
+    async def until(self, is_reached: Callable[[], bool]) -> None:
+        """Go on until something is so."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not is_reached():
+                if self.ends:
+                    raise AssertionError(self.ends)
+                await self.poll()
+                await asyncio.sleep(0.002)
+
+    async def until_idle(self, last_tick_ms: int) -> None:
+        """Go on until every shard has reached a tick and all of its events."""
+        shards = self.worker.shards.values()
+
+        def is_reached() -> bool:
+            return all(
+                shard.shard.engine.last_tick_ms >= last_tick_ms
+                and not shard.shard.progress.is_waiting
+                and not len(shard.inbox)
+                for shard in shards
+            )
+
+        await self.until(is_reached)
+
+
+def new_log(path: Path, partition_count: int) -> None:
+    ensure_topics(path, TOPICS, partition_count)
+
+
+@asynccontextmanager
+async def opened(path: Path, group: str = "test") -> AsyncIterator[SqliteLog]:
+    log = SqliteLog(path, group)
+    await log.start()
+    try:
+        yield log
+    finally:
+        await log.stop()
+
+
+async def produce(log: Log, sales: Sequence[Sale], partition_count: int) -> None:
+    """Write events as a producer would that says when each was made."""
+    for partition in range(partition_count):
+        own = [sale for sale in sales if sale.partition(partition_count) == partition]
+        if own:
+            values = [sale.value for sale in own]
+            keys = [sale.customer_id.encode() for sale in own]
+            times_ms = [sale.time_ms for sale in own]
+            await log.append([Outgoing(TOPICS.events, partition, values, keys, timestamps_ms=times_ms)])
+
+
+async def tell_tick(log: Log, time_ms: int, partition_count: int) -> None:
+    ends = {}
+    for partition in range(partition_count):
+        ends[str(partition)] = (await log.bounds(TopicPartition(TOPICS.events, partition))).end
+    value = encode_tick(TickRecord(time_ms, ends))
+    await log.append([Outgoing(TOPICS.ticks, partition, [value]) for partition in range(partition_count)])
+
+
+def end_of(sales: Sequence[Sale]) -> int:
+    """Give the first tick after the last event, with which a backtest ends."""
+    return (max(sale.time_ms for sale in sales) // GRID_MS + 1) * GRID_MS
+
+
+@asynccontextmanager
+async def working(log: Log, partition_count: int, policy: Policy | None = None) -> AsyncIterator[Host]:
+    """Run a worker that owns everything."""
+    setup = WorkerSetup(
+        policy if policy is not None else load_policy(None), TOPICS, partition_count, ticks_by_wall_clock=False
+    )
+    ends: list[tuple[ExitCode, str]] = []
+    worker = Worker(setup, log, NobodyWatches(), lambda: 1 << 41, lambda code, text: ends.append((code, text)))
+    positions = await worker.assign(set(range(partition_count)), owns_learner=True)
+    try:
+        yield Host(log, worker, positions, ends)
+    finally:
+        await worker.stop()
+
+
+async def records_of(log: Log, topic: str, partition: int) -> list[bytes | None]:
+    own = TopicPartition(topic, partition)
+    bounds = await log.bounds(own)
+    values: list[bytes | None] = []
+    try:
+        async for records in log.read(own, bounds.start, bounds.stable_end):
+            values += [record.value for record in records]
+    except LogError as error:
+        raise AssertionError(topic) from error
+    return values
+
+
+async def published(log: Log, partition: int) -> list[dict[str, object]]:
+    """Give the segment changes of a partition, without their sources."""
+    values = await records_of(log, TOPICS.segment_changes, partition)
+    return [without_source(orjson.loads(value or b"")) for value in values]
