@@ -255,7 +255,7 @@ class ShardTask:
 
     async def _sweep(self, time_ms: int, after_id: bytes | None) -> None:
         shard = self.shard
-        sweep = shard.engine.begin_sweep(time_ms, shard.in_force, after_id)
+        sweep = shard.engine.begin_sweep(time_ms, shard.in_force, after_id)  # type: ignore[attr-defined]
         while True:
             effects = sweep.next(DRAFT_ROWS_MAX // 2)
             if effects is None:

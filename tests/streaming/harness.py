@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow.compute as pc
 
 from stream_app.adapters.log.errors import LogError
-from stream_app.adapters.log.port import Log, Outgoing, TopicPartition
+from stream_app.adapters.log.port import Log, Outgoing, TopicPartition, Writer
 from stream_app.adapters.log.sqlite.log import SqliteLog
 from stream_app.adapters.log.sqlite.topic_tables import ensure_topics
 from stream_app.adapters.log.topics import Topics
@@ -166,6 +167,59 @@ async def working(log: Log, partition_count: int, policy: Policy | None = None) 
         yield Host(log, worker, positions, ends)
     finally:
         await worker.stop()
+
+
+@asynccontextmanager
+async def killed(log: Log, partition_count: int) -> AsyncIterator[Host]:
+    """Run a worker that owns everything, and end it like a process: nothing is finished, nothing is closed."""
+    setup = WorkerSetup(load_policy(None), TOPICS, partition_count, ticks_by_wall_clock=False)
+    ends: list[tuple[ExitCode, str]] = []
+    worker = Worker(setup, log, NobodyWatches(), lambda: 1 << 41, lambda code, text: ends.append((code, text)))
+    positions = await worker.assign(set(range(partition_count)), owns_learner=True)
+    try:
+        yield Host(log, worker, positions, ends)
+    finally:
+        # Tasks of the log itself go on: what was handed to it may still be committed, as with a broker.
+        own = [task for task in asyncio.all_tasks() if task.get_name().startswith(("shard-", "learner", "knowledge"))]
+        for task in own:
+            task.cancel()
+        await asyncio.gather(*own, return_exceptions=True)
+
+
+class _FailingWriter:
+    """A writer whose commits fail when they are told to, before or after they were made."""
+
+    def __init__(self, writer: Writer, fails: Callable[[], bool], *, is_committed: bool) -> None:
+        self._writer, self._fails, self._is_committed = writer, fails, is_committed
+
+    async def commit(self, outgoing: Sequence[Outgoing], positions: Mapping[TopicPartition, int]) -> list[int]:
+        fails = self._fails()
+        if fails and not self._is_committed:
+            message = "the broker is away"
+            raise LogError(message)
+        offsets = await self._writer.commit(outgoing, positions)
+        if fails:
+            message = "nobody knows whether this was committed"
+            raise LogError(message)
+        return offsets
+
+    async def close(self) -> None:
+        await self._writer.close()
+
+
+class FailingLog:
+    """A log that passes everything on, but for commits that fail."""
+
+    def __init__(self, log: Log, fails: Callable[[str], bool], *, is_committed: bool) -> None:
+        self._log, self._commit_fails, self._is_committed = log, fails, is_committed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def writer(self, name: str) -> Writer:
+        """Open a writer that may fail."""
+        writer = await self._log.writer(name)
+        return _FailingWriter(writer, lambda: self._commit_fails(name), is_committed=self._is_committed)
 
 
 async def records_of(log: Log, topic: str, partition: int) -> list[bytes | None]:

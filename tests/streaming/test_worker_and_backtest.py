@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from stream_app.adapters.log.port import Log
 from stream_app.adapters.policy_file import load_policy
 from stream_app.simulation.settings import ShopSettings
 from tests.streaming.harness import (
+    FailingLog,
+    Host,
     Sale,
     backtest_changes,
     end_of,
+    killed,
     new_log,
     opened,
     produce,
@@ -26,7 +32,7 @@ from tests.streaming.harness import (
 
 @cache
 def sales() -> tuple[Sale, ...]:
-    return tuple(sales_of(ShopSettings(customers=400, days=260, seed=3)))
+    return tuple(sales_of(ShopSettings(customers=200, days=120, seed=3)))
 
 
 def expected(tmp_path: Path, partition_count: int) -> list[list[dict[str, object]]]:
@@ -51,5 +57,67 @@ def test_a_backlog_gives_the_changes_of_a_backtest(tmp_path: Path, partition_cou
             return [await published(log, partition) for partition in range(partition_count)]
 
     found = asyncio.run(run())
-    assert sum(map(len, found)) > 300
+    assert sum(map(len, found)) > 60
+    assert found == expected(tmp_path, partition_count)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_worker_that_is_killed_at_any_moment_loses_nothing_and_tells_nothing_twice(tmp_path: Path, seed: int) -> None:
+    partition_count, draw = 2, random.Random(seed)
+    lives = 0
+
+    async def live(host: Host) -> bool:
+        """Work for some time; tells whether everything was done."""
+        for _ in range(draw.randrange(1, 60)):
+            await host.poll()
+            await asyncio.sleep(draw.random() * 0.02)
+            if all(task.shard.engine.last_tick_ms >= end_of(sales()) for task in host.worker.shards.values()):
+                await host.until_idle(end_of(sales()))
+                return True
+        return False
+
+    async def run() -> list[list[dict[str, object]]]:
+        nonlocal lives
+        path = tmp_path / "log.db"
+        new_log(path, partition_count)
+        async with opened(path) as log:
+            await produce(log, sales(), partition_count)
+            await tell_tick(log, end_of(sales()), partition_count)
+        is_done = False
+        while not is_done:
+            lives += 1
+            async with opened(path) as log, killed(log, partition_count) as host:
+                is_done = await live(host)
+        async with opened(path) as log:
+            return [await published(log, partition) for partition in range(partition_count)]
+
+    found = asyncio.run(run())
+    assert lives > 5
+    assert found == expected(tmp_path, partition_count)
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_a_commit_of_unknown_outcome_is_mended_within_the_process(tmp_path: Path, *, is_committed: bool) -> None:
+    partition_count, draw = 2, random.Random(7)
+    failures = 0
+
+    def fails(name: str) -> bool:
+        nonlocal failures
+        has_failed = failures < 3 and "shard-0" in name and draw.random() < 0.05
+        failures += has_failed
+        return has_failed
+
+    async def run() -> list[list[dict[str, object]]]:
+        path = tmp_path / "log.db"
+        new_log(path, partition_count)
+        async with opened(path) as log:
+            await produce(log, sales(), partition_count)
+            await tell_tick(log, end_of(sales()), partition_count)
+            failing = FailingLog(log, fails, is_committed=is_committed)
+            async with working(cast("Log", failing), partition_count) as host:
+                await host.until_idle(end_of(sales()))
+            return [await published(log, partition) for partition in range(partition_count)]
+
+    found = asyncio.run(run())
+    assert failures == 3
     assert found == expected(tmp_path, partition_count)
