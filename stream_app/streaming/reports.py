@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-
 STAGES = ("decode", "engine", "encode", "commit")
 
 
