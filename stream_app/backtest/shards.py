@@ -37,7 +37,7 @@ class Shards:
     @property
     def customer_count(self) -> int:
         """Customers seen."""
-        return sum(len(engine.table) for engine in self.engines)
+        return sum(engine.table.customer_count for engine in self.engines)
 
     def shard_of(self, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
         """Give each customer's shard; shape `(n,)`."""

@@ -89,6 +89,37 @@ def _finalise(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
+def order_of_ids(ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """Give the order of ids by their bytes (S4), several times faster than sorting them as texts.
+
+    Parameters
+    ----------
+    ids
+        Shape `(n,)`, dtype `S<width>`.
+
+    Returns
+    -------
+    NDArray[np.int64]
+        Shape `(n,)`: index that sorts them.
+
+    Examples
+    --------
+    >>> order_of_ids(np.array([b"b", b"ab", b"a"])).tolist()
+    [2, 1, 0]
+    """
+    words_per_id = -(-ids.dtype.itemsize // _WORD_BYTES)
+    padded = np.ascontiguousarray(ids, dtype=f"S{words_per_id * _WORD_BYTES}")
+    words = padded.view(">u8").reshape(len(ids), words_per_id)
+    # Ids often share their beginning, and their padding.
+    columns = [words[:, place].astype(np.uint64) for place in range(words_per_id)]
+    differing = [column for column in columns if len(column) and (column != column[0]).any()]
+    if not differing:
+        return np.arange(len(ids))
+    if len(differing) == 1:
+        return np.argsort(differing[0], kind="stable")
+    return np.lexsort(differing[::-1])
+
+
 def turns_of(ids: NDArray[np.bytes_]) -> NDArray[np.uint16]:
     """Give each customer's turn: a minute of the 28-day cycle, `0 <= turn < 40320`.
 

@@ -48,13 +48,17 @@ class Driving:
     shard_of
         Shard of a customer, below `shard_count`.
     restarts
-        Every batch and every tick finds an engine that was just restored from what the one before has stored.
+        Every batch, every tick and every slice of one finds an engine that was just restored from what the one before
+        has stored.
+    slice_sizes
+        How many customers make a slice of a tick, round and round; None sweeps all at once.
     """
 
     batch_sizes: Sequence[int] = ALL_AT_ONCE
     shard_of: Callable[[str], int] = lambda customer_id: 0
     shard_count: int = 1
     restarts: bool = False
+    slice_sizes: Sequence[int] | None = None
 
 
 _AT_ONCE = Driving()
@@ -155,13 +159,27 @@ def _apply(run: EngineRun, events: Sequence[ReferenceEvent], first_number: int) 
 
 def _tick(run: EngineRun, time_ms: int) -> None:
     told: list[ToldChange] = []
-    for engine in run.engines:
-        effects = engine.tick(time_ms, run.learner.knowledge)
-        told += _told(effects.changes, [], run.learner.knowledge.version)
-        _count(run.outcome, effects)
+    for shard in range(len(run.engines)):
+        for effects in _sweep(run, shard, time_ms):
+            told += _told(effects.changes, [], run.learner.knowledge.version)
+            _count(run.outcome, effects)
     if len(run.engines) > 1:
         told.sort(key=lambda one: one.change.customer_id.encode())
     run.told += told
+
+
+def _sweep(run: EngineRun, shard: int, time_ms: int) -> Iterator[Effects]:
+    """Let a tick pass in one shard; a restart replaces its engine between two slices."""
+    if run.driving.slice_sizes is None:
+        yield run.engines[shard].tick(time_ms, run.learner.knowledge)
+        return
+    sizes = cycle(run.driving.slice_sizes)
+    sweep = run.engines[shard].begin_sweep(time_ms, run.learner.knowledge)
+    while (effects := sweep.next(next(sizes))) is not None:
+        yield effects
+        if run.driving.restarts and not sweep.is_finished:
+            run.engines[shard] = _restored(run.engines[shard], run.scores)
+            sweep = run.engines[shard].begin_sweep(time_ms, run.learner.knowledge, sweep.after_id)
 
 
 def _histograms(sketches: Sequence[PopulationSketch]) -> list[NDArray[np.int64]]:

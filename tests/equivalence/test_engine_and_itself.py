@@ -50,6 +50,15 @@ def test_an_engine_restored_from_its_rows_goes_on_as_if_nothing_had_been(stream:
 
 
 @settings(max_examples=40)
+@given(stream=anything, slice_sizes=batch_sizes(), restarts=st.booleans())
+def test_a_tick_in_slices_is_the_tick_at_once_with_restarts_between_the_slices_or_not(
+    stream: Stream, slice_sizes: list[int], restarts: bool
+) -> None:
+    sliced = run_engine(stream, Driving(slice_sizes=slice_sizes, restarts=restarts), ALL_SCORES)
+    assert_same_to_the_bit(sliced, run_engine(stream, scores=ALL_SCORES))
+
+
+@settings(max_examples=40)
 @given(stream=anything, sizes=batch_sizes())
 def test_changes_of_a_customer_form_a_gapless_chain(stream: Stream, sizes: list[int]) -> None:
     run = run_engine(stream, Driving(sizes), ALL_SCORES)

@@ -92,7 +92,7 @@ def test_a_stream_in_batches_of_hundreds_agrees_with_the_reference() -> None:
 
 def test_sweeps_of_more_customers_than_a_chunk_agree_with_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     chunk_rows = 1_000
-    monkeypatch.setattr("stream_app.engine.CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr("stream_app.engine.sweeping.CHUNK_ROWS", chunk_rows)
     policy = replace(_POLICY, sweep_period_minutes=24 * 60)
     stream = Stream(policy, _shop(11, customer_count=4_000, events_a_day=4_000, days=2))
     run = run_engine(stream, Driving((5_000,)), ALL_SCORES)
