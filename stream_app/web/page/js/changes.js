@@ -1,0 +1,151 @@
+// The stream of changes: newest first, filtered, paused when the reader wants to read.
+
+import { byId, element, setText, show } from "./dom.js";
+import { count, plain, title } from "./format.js";
+import { get, path } from "./api.js";
+import { CAUSE_NAMES, causeName, changeItem } from "./parts.js";
+
+const LISTED_MAX = 60;
+const WAITING_MAX = 500;
+const DRAW_EVERY_MS = 350;
+
+export class Changes {
+  constructor({ onTrouble }) {
+    this.list = byId("changes");
+    this.note = byId("changes-note");
+    this.onTrouble = onTrouble;
+    this.axes = [];
+    this.waiting = [];
+    this.skipped = 0;
+    this.filter = { axis: "", to_tier: "", cause: "" };
+    this.isPaused = false;
+    this.pauseButton = byId("pause");
+    this.pauseButton.addEventListener("click", () => this.pause(!this.isPaused));
+    this.isLoaded = false;
+  }
+
+  setAxes(axes) {
+    const shape = JSON.stringify(axes);
+    if (shape !== this.shape) {
+      this.shape = shape;
+      this.axes = axes;
+      this.offerFilters();
+      this.load();
+    }
+  }
+
+  offerFilters() {
+    const tiers = this.axes.filter((axis) => !this.filter.axis || axis.axis === this.filter.axis)
+      .flatMap((axis) => axis.tiers);
+    const choice = (name, label, any, options) => element("select", {
+      "aria-label": label,
+      on: { change: (event) => this.choose(name, event.target.value) },
+    }, element("option", { value: "", text: any }), options.map(([value, text]) => element("option", {
+      value, text, selected: value === this.filter[name],
+    })));
+    show(byId("filters"),
+      choice("axis", "Axis", "Any axis", this.axes.map((axis) => [axis.axis, title(axis.axis)])),
+      choice("to_tier", "New tier", "Any new tier", [...new Set(tiers)].map((tier) => [tier, `Now ${plain(tier)}`])),
+      choice("cause", "Cause", "Any cause", CAUSE_NAMES.map((cause) => [cause, title(causeName(cause))])));
+  }
+
+  choose(name, value) {
+    this.filter[name] = value;
+    const axis = this.axes.find((item) => item.axis === this.filter.axis);
+    if (axis && !axis.tiers.includes(this.filter.to_tier)) {
+      this.filter.to_tier = "";
+    }
+    this.offerFilters();
+    byId("filters").children[["axis", "to_tier", "cause"].indexOf(name)].focus();
+    this.load();
+  }
+
+  /** Read the newest changes: at the start, for another filter, and after a break. */
+  async load() {
+    const asked = JSON.stringify(this.filter);
+    this.asked = asked;
+    try {
+      // The tier stands on one axis: without an axis, that of the tier is meant.
+      const axis = this.filter.axis || this.axes.find((item) => item.tiers.includes(this.filter.to_tier))?.axis;
+      const needsAxis = this.filter.axis || this.filter.to_tier;
+      const asks = { axis: needsAxis ? axis : "", to: this.filter.to_tier, cause: this.filter.cause, limit: LISTED_MAX };
+      const answer = await get(path("changes"), asks);
+      if (asked !== this.asked) {
+        return;
+      }
+      this.isLoaded = true;
+      this.waiting = [];
+      this.skipped = 0;
+      show(this.list, answer.items.map((change) => this.item(change)));
+      this.tell();
+    } catch (error) {
+      this.onTrouble(error);
+    }
+  }
+
+  /** Take in a change that has just come. */
+  add(change) {
+    const filter = this.filter;
+    if ((filter.axis && change.axis !== filter.axis) || (filter.to_tier && change.to_tier !== filter.to_tier)
+      || (filter.cause && change.cause !== filter.cause)) {
+      return;
+    }
+    this.waiting.push(change);
+    if (this.waiting.length > WAITING_MAX) {
+      this.waiting.shift();
+      this.skipped += 1;
+    }
+    if (!this.isPaused && !this.timer) {
+      this.timer = setTimeout(() => this.draw(), DRAW_EVERY_MS);
+    } else if (this.isPaused) {
+      this.tell();
+    }
+  }
+
+  draw() {
+    this.timer = null;
+    if (this.isPaused || !this.isLoaded) {
+      return;
+    }
+    const fresh = this.waiting.splice(0).slice(-LISTED_MAX).reverse();
+    this.skipped = 0;
+    const known = new Set([...this.list.children].map((item) => item.dataset.change));
+    const items = fresh.filter((change) => !known.has(change.change_id)).map((change) => {
+      const item = this.item(change);
+      item.classList.add("new");
+      return item;
+    });
+    // Whoever has scrolled down keeps on reading what they see.
+    const isAtTop = this.list.scrollTop < 8;
+    const height = this.list.scrollHeight;
+    this.list.prepend(...items);
+    while (this.list.children.length > LISTED_MAX) {
+      this.list.lastElementChild.remove();
+    }
+    if (!isAtTop) {
+      this.list.scrollTop += this.list.scrollHeight - height;
+    }
+    this.tell();
+  }
+
+  item(change) {
+    return changeItem(this.axes.find((axis) => axis.axis === change.axis), change, { isNamed: true });
+  }
+
+  pause(isPaused) {
+    this.isPaused = isPaused;
+    this.pauseButton.setAttribute("aria-pressed", String(isPaused));
+    setText(this.pauseButton, isPaused ? "Go on" : "Pause");
+    this.tell();
+    if (!isPaused) {
+      this.draw();
+    }
+  }
+
+  tell() {
+    const waiting = this.waiting.length + this.skipped;
+    const isFiltered = Object.values(this.filter).some(Boolean);
+    const empty = isFiltered ? "No such change so far." : "No change so far. The first ones come when there are enough buyers for cut points.";
+    setText(this.note, this.isPaused ? `Paused; ${count(waiting)} more since.` : this.list.children.length ? "" : empty);
+  }
+}
