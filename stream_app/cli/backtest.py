@@ -11,6 +11,7 @@ import typer
 from stream_app.domain.errors import SettingsError
 
 if TYPE_CHECKING:
+    from stream_app.backtest.comparison.run import ComparisonRun
     from stream_app.backtest.run import BacktestResult
 
 
@@ -24,7 +25,9 @@ class Order(StrEnum):
 def backtest(
     *,
     events: list[str] = typer.Argument(..., metavar="EVENTS...", help="Files or globs: CSV, JSON Lines, Parquet."),
-    policy: Path | None = typer.Option(None, help="Policy file; without it the default policy holds."),
+    policy: list[Path] = typer.Option(
+        [], help="Policy file; without it the default policy holds. Give it again to compare policies."
+    ),
     out: Path = typer.Option(Path("backtest"), help="Folder for the results."),
     map_: list[str] = typer.Option([], "--map", metavar="FIELD=COLUMN", help="Where a field stands; can be repeated."),
     from_: str | None = typer.Option(None, "--from", metavar="D", help="Output begins here; state is built before."),
@@ -45,18 +48,19 @@ def backtest(
     import time
 
     from stream_app.adapters.policy_file import load_policy
+    from stream_app.backtest.comparison.policies import load_policies
     from stream_app.backtest.run import BacktestSettings, run_backtest
     from stream_app.cli.arguments import parse_mapping, parse_moment_ms, parse_span_ms
     from stream_app.cli.progress import show_progress
-    from stream_app.domain.events import MS_PER_MINUTE
 
-    chosen = load_policy(policy)
-    if sweep is not None:
-        sweep_ms = parse_span_ms("--sweep", sweep)
-        if sweep_ms % MS_PER_MINUTE:
-            message = f"--sweep: {sweep}; take whole minutes, such as 1d or 7d"
-            raise SettingsError(message, code="invalid_sweep_period")
-        chosen = chosen.with_sweep_period(sweep_ms // MS_PER_MINUTE)
+    sweep_minutes = None if sweep is None else _sweep_minutes(sweep)
+    compared = load_policies(policy, sweep_minutes) if len(policy) > 1 else ()
+    if compared:
+        chosen = compared[0].policy
+    else:
+        chosen = load_policy(policy[0] if policy else None)
+        if sweep_minutes is not None:
+            chosen = chosen.with_sweep_period(sweep_minutes)
     settings = BacktestSettings(
         patterns=tuple(events),
         policy=chosen,
@@ -76,9 +80,41 @@ def backtest(
         save_state=save_state,
         load_state=load_state,
     )
+    if compared:
+        from stream_app.backtest.comparison.run import run_comparison
+
+        _print_comparison(run_comparison(settings, compared, show_progress))
+        return
     with show_progress() as progress:
         result = run_backtest(settings, progress)
     _print_result(result)
+
+
+def _sweep_minutes(text: str) -> int:
+    from stream_app.cli.arguments import parse_span_ms
+    from stream_app.domain.events import MS_PER_MINUTE
+
+    sweep_ms = parse_span_ms("--sweep", text)
+    if sweep_ms % MS_PER_MINUTE:
+        message = f"--sweep: {text}; take whole minutes, such as 1d or 7d"
+        raise SettingsError(message, code="invalid_sweep_period")
+    return sweep_ms // MS_PER_MINUTE
+
+
+def _print_comparison(comparison: ComparisonRun) -> None:
+    document = comparison.document
+    for pair in document["pairs"]:
+        for axis in pair["axes"]:
+            way = "" if axis["higher"] is None else f": {axis['higher']:,} higher, {axis['lower']:,} lower"
+            typer.echo(
+                f"{axis['axis']}: {axis['differing']:,} of {axis['rated_under_both']:,} customers have another tier "
+                f"under {pair['second']} than under {pair['first']}{way}"
+            )
+    for name, treatments in document["treatments"].items():
+        typer.echo(f"human attention under {name}: {treatments['human_customers']['end']:,} customers at the end")
+    for note in document["notes"]:
+        typer.echo(f"note: {note}")
+    typer.echo(f"report: {comparison.report}")
 
 
 def _print_result(result: BacktestResult) -> None:

@@ -30,7 +30,7 @@ CHANGES_MAX: Final = 60
 BANDS_MAX: Final = 300
 """Spans of held tiers that can be seen side by side."""
 _BAND_HEIGHT: Final = 9.0
-_CAUSE_WORDS: Final = {
+CAUSE_WORDS: Final = {
     "first_rated": "first rating",
     "event": "by an event",
     "time": "by time alone",
@@ -162,7 +162,7 @@ def _change_item(change: Mapping[str, Any], policy: Policy) -> Markup:
     time_ms = parse_time_ms(change.get("effective_at"))
     axis_name = str(change.get("axis"))
     axis = next((axis for axis in policy.axes if axis.name == axis_name), None)
-    cause = _CAUSE_WORDS.get(str(change.get("cause")), str(change.get("cause")))
+    cause = CAUSE_WORDS.get(str(change.get("cause")), str(change.get("cause")))
     treatment = change.get("treatment")
     action = None
     if isinstance(treatment, Mapping):
