@@ -255,13 +255,13 @@ class ShardTask:
 
     async def _sweep(self, time_ms: int, after_id: bytes | None) -> None:
         shard = self.shard
-        sweep = shard.engine.begin_sweep(time_ms, shard.in_force, after_id)  # type: ignore[attr-defined]
+        sweep = shard.engine.begin_sweep(time_ms, shard.in_force, after_id)
         while True:
             effects = sweep.next(DRAFT_ROWS_MAX // 2)
             if effects is None:
                 break
-            shard.take_slice(effects, SweepCursor(time_ms, sweep.last_id))
-            if shard.is_full and not sweep.is_done:
+            shard.take_slice(effects, SweepCursor(time_ms, sweep.after_id or b""))
+            if shard.is_full and not sweep.is_finished:
                 await self._commit()
                 await asyncio.sleep(0)
         shard.finish_ticks(np.array([time_ms], dtype=np.int64))
