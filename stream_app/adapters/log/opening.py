@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from stream_app.adapters.log.urls import LogUrl, SqliteUrl, parse_log_url
@@ -31,5 +30,6 @@ def open_log(url: str | LogUrl, group: str) -> Log:
         from stream_app.adapters.log.sqlite.log import SqliteLog
 
         return SqliteLog(parsed.path, group)
-    client: Log = import_module("stream_app.adapters.log.kafka.log").KafkaLog(parsed.bootstrap, group)
-    return client
+    from stream_app.adapters.log.kafka.log import KafkaLog
+
+    return KafkaLog(parsed.bootstrap, group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -45,12 +46,26 @@ class ChangeWatch:
         with running(self._path):
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
-    async def wait_for_change(self, seen: int, timeout_s: float | None = None) -> None:
-        """Return when the version is another one than that which was seen, or at the latest when time is up."""
+    async def wait_for_change(
+        self, seen: int, timeout_s: float | None = None, is_called: Callable[[], bool] | None = None
+    ) -> None:
+        """Return when the version is another one than that which was seen.
+
+        Parameters
+        ----------
+        seen
+            What `version` gave before the log was read.
+        timeout_s
+            Return after this time in any case.
+        is_called
+            Return, too, when this says so.
+        """
         pause_s = POLL_MIN_S
         waited_s = 0.0
         while self.version() == seen and (timeout_s is None or waited_s < timeout_s):
             await asyncio.sleep(pause_s)
+            if is_called is not None and is_called():
+                return
             waited_s += pause_s
             pause_s = min(pause_s * _POLL_GROWTH, POLL_MAX_S)
 

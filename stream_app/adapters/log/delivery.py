@@ -1,0 +1,22 @@
+"""What consumers inside Faust have in common, whatever the log."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Final
+
+POSITION_HEADER: Final = "position"
+"""Names the header of an event that tells where its records continue; offsets have holes and do not tell."""
+
+
+class UnknownOffsets(defaultdict[Any, Any]):
+    """Read offsets that Faust never gets to know.
+
+    It drops what lies before them; after a seek backwards in the midst of a delivery it would drop what was sought.
+    """
+
+    def __getitem__(self, _partition: Any) -> None:
+        return None
+
+    def __setitem__(self, _partition: Any, _offset: Any) -> None:
+        return None
