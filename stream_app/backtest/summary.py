@@ -176,7 +176,7 @@ def five_numbers(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 def percent(share: float) -> str:
     """Write a share as a percentage of two telling digits, as `38 %` or `2.5 %`."""
     value = 100 * share
-    if value == 0 or value >= 10:
+    if value == 0 or value >= 9.95:
         return f"{value:.0f} %" if value < 99.5 or share == 1 else f"{min(value, 99.9):.1f} %"
     return f"{value:.1f} %" if value >= 0.1 else "< 0.1 %"
 

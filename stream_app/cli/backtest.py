@@ -105,6 +105,9 @@ def _print_comparison(comparison: ComparisonRun) -> None:
     document = comparison.document
     for pair in document["pairs"]:
         for axis in pair["axes"]:
+            if not axis["rated_under_both"]:
+                typer.echo(f"{axis['axis']}: nobody has a tier under both {pair['first']} and {pair['second']}")
+                continue
             way = "" if axis["higher"] is None else f": {axis['higher']:,} higher, {axis['lower']:,} lower"
             typer.echo(
                 f"{axis['axis']}: {axis['differing']:,} of {axis['rated_under_both']:,} customers have another tier "

@@ -33,6 +33,8 @@ from stream_app.domain.events import MS_PER_DAY
 
 POINTS_MAX: Final = 130
 _GROUP_DAYS: Final = (7, 28, 91, 364)
+_DASHES: Final = ("none", "9 3", "3 3", "12 3 3 3")
+"""Of the lines, in turn: where two policies agree, the one beneath still shows."""
 _LABEL_SHARE: Final = 0.08
 """A smaller part of a bar has no room for its share."""
 
@@ -151,15 +153,15 @@ def hysteresis_figure(result: ComparisonResult, axis: str) -> Markup:
                 price = points(float(held[edge] - ranks[edge]))
                 shares = [percent(float(ranks[edge])), percent(float(held[edge])), price]
             rows.append((None, [join(swatch(policy_colour(place)), f"{run.name}: {upper}"), *shares]))
-    if all(run.watched.hysteresis[at].mark_count == 0 for run, at in _with_axis(result, axis)):
-        return empty(title, f"That takes two looks at everybody, {MARK_DAYS} days apart, with a tier at the first.")
+    if not any(run.watched.hysteresis[at].rated_count for run, at in _with_axis(result, axis)):
+        return empty(title, f"That takes two looks at everybody, {MARK_DAYS} days apart, and tiers at the first.")
     moved = []
     for run, at in _with_axis(result, axis):
         tally = run.watched.hysteresis[at]
         shares_moved = [tally.rank_moved_share, tally.held_moved_share, tally.off_share]
         cells = [NOTHING if share is None else percent(share) for share in shares_moved]
         moved.append((None, [join(swatch(policy_colour(result.runs.index(run))), run.name), *cells]))
-    cost = ["Customers", "by score alone", "by held tier", "what it costs"]
+    cost = ["Customers", "by score alone", "by held tier", "difference"]
     saved = ["Customers in another tier 28 days later", "by score alone", "with hysteresis", "off their score's tier"]
     return tag(
         "figure",
@@ -238,14 +240,15 @@ def _lines(
     marks = nice_marks(max(value for own in series for value in own.values()), 4)
     shown = [times_ms[place] for place in thinned(len(times_ms))]
     lines = []
-    for column, own in zip(columns, series, strict=True):
+    for place, (column, own) in enumerate(zip(columns, series, strict=True)):
         drawn = [
             (100 * (time_ms - start_ms) / length_ms, 100 - 100 * own[time_ms] / marks[-1])
             for time_ms in shown
             if time_ms in own
         ]
         if drawn:
-            lines.append(tag("path", d=path_of(drawn), class_="line", style=f"stroke:var(--{column.colour})"))
+            style = f"stroke:var(--{column.colour});stroke-dasharray:{_DASHES[place % len(_DASHES)]}"
+            lines.append(tag("path", d=path_of(drawn), class_="line", style=style))
     rows = [
         (
             (time_ms - start_ms) / length_ms,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import quote
 
+from stream_app.backtest.comparison.policies import Difference
 from stream_app.backtest.comparison.results import ComparedRun, ComparisonResult, PolicyPair
 from stream_app.backtest.report.figure import Column, DataTable, data_table, swatch
 from stream_app.backtest.report.formats import MINUS, date, parse_time_ms, percent, whole
@@ -16,6 +17,8 @@ from stream_app.backtest.summary import plain
 
 NOTHING: Final = "\u2013"
 """Stands where there is no figure."""
+_TREATMENTS_SHOWN_MAX: Final = 5
+"""More treatments that differ are folded away: policies with other tiers differ in all of them."""
 _COLOURS: Final = (
     "accent",
     "cause-merge",
@@ -98,16 +101,26 @@ def policies_section(result: ComparisonResult) -> Markup:
 def _differences(result: ComparisonResult) -> Markup:
     if not result.differences:
         return tag("p", "None: the policies say the same, whatever they are called.", class_="empty")
-    rows = [
-        (None, [each.setting, *(NOTHING if value is None else value for value in each.values)])
-        for each in result.differences
-    ]
-    table = DataTable([Column("Setting"), *policy_heads(result)], rows)
+    treatments = [each for each in result.differences if each.is_treatment]
+    if len(treatments) <= _TREATMENTS_SHOWN_MAX:
+        treatments = []
+    others = [each for each in result.differences if each not in treatments]
     words = (
         "As they stand in the policy files, what a file leaves to the default included. Everything else is the same. "
         f"{NOTHING}: the policy has no such setting."
     )
-    return join(tag("p", words), tag("div", data_table(table), class_="settings"))
+    folded = None
+    if treatments:
+        summary = tag("summary", f"{len(treatments)} treatments that differ")
+        folded = tag("details", summary, _settings_table(result, treatments))
+    return join(tag("p", words), _settings_table(result, others) if others else None, folded)
+
+
+def _settings_table(result: ComparisonResult, differences: Sequence[Difference]) -> Markup:
+    rows = [
+        (None, [each.setting, *(NOTHING if value is None else value for value in each.values)]) for each in differences
+    ]
+    return tag("div", data_table(DataTable([Column("Setting"), *policy_heads(result)], rows)), class_="settings")
 
 
 def glance_table(result: ComparisonResult, axis: str) -> Markup:

@@ -32,10 +32,10 @@ def write_notes(runs: Sequence[ComparedRun]) -> tuple[str, ...]:
     for other in others:
         notes.extend(_of_policies(first.compared, other.compared))
         notes.extend(_of_runs(first, other))
-    if all(run.watched.hysteresis[0].mark_count == 0 for run in runs):
+    if not any(tally.rated_count for run in runs for tally in run.watched.hysteresis):
         notes.append(
-            f"The log is too short to say what hysteresis costs: that takes two marks {MARK_DAYS} days apart, and a "
-            "tier at the first."
+            f"Nothing can be said of what hysteresis costs: that takes two looks at everybody, {MARK_DAYS} days apart, "
+            "and tiers at the first."
         )
     return tuple(notes)
 

@@ -33,18 +33,21 @@ from stream_app.backtest.summary import plain
 _STYLES: Final = """
 .tiles.some{grid-template-columns:repeat(auto-fit,minmax(170px,1fr))}
 .settings td,.settings th{text-align:left;white-space:normal;overflow-wrap:anywhere;vertical-align:top}
+.settings td{min-width:150px;width:40%}
 .rules td,.rules th{white-space:normal;vertical-align:top}
 .rules td:nth-child(2),.rules td:nth-child(3),.rules th:nth-child(2),.rules th:nth-child(3){text-align:left}
 .rules th:first-child{white-space:nowrap;color:var(--soft)}
 #policies{margin-top:44px}
 .settings th:first-child{white-space:nowrap;color:var(--soft)}
+.glance tbody th{white-space:normal}
 .glance small{color:var(--soft);font-size:12px;margin-left:6px}
 a{color:var(--accent)}
 .share-bar{display:grid;grid-template-columns:76px 1fr;align-items:center;gap:10px;margin:5px 0}
 .share-bar{font-size:13px;color:var(--soft)}
 .bar{display:flex;gap:2px;height:26px}
 .bar span{flex-basis:0;min-width:2px;border-radius:4px;overflow:hidden}
-.bar span{display:flex;align-items:center;justify-content:center}
+.bar span{display:flex;align-items:center;justify-content:center;container-type:inline-size}
+@container (max-width:56px){.bar b{display:none}}
 .bar b{font-size:12.5px;font-weight:600;color:#14171c;background:rgba(255,255,255,.78)}
 .bar b{border-radius:9px;padding:1px 7px;white-space:nowrap}
 .worth .bar-name{color:var(--ink);font-weight:600}

@@ -28,6 +28,7 @@ _TITLES: Final = ("policy.name", "policy.owner", "policy.objective")
 """Said of each policy anyway, and no setting."""
 _ORDER_OF_AXES: Final = "order of axes"
 _ORDER_OF_TREATMENTS: Final = "order of treatments"
+_TREATMENT_OF: Final = "treatment of "
 _ORDERS: Final = (_ORDER_OF_AXES, _ORDER_OF_TREATMENTS)
 SEPARATOR: Final = " \u00b7 "
 """Between the tiers of a segment where it is written in one line."""
@@ -69,6 +70,11 @@ class Difference:
 
     setting: str
     values: tuple[str | None, ...]
+
+    @property
+    def is_treatment(self) -> bool:
+        """Whether it says what to do with the customers of a segment."""
+        return self.setting.startswith(_TREATMENT_OF)
 
 
 def load_policies(paths: Sequence[Path], sweep_period_minutes: int | None) -> tuple[ComparedPolicy, ...]:
@@ -174,7 +180,7 @@ def _flatten(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _treatments(rules: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
     patterns = [SEPARATOR.join(rule["segment"]) for rule in rules]
     settings = [
-        (f"treatment of {pattern}", f"{rule['channel']}: {rule['action']}")
+        (f"{_TREATMENT_OF}{pattern}", f"{rule['channel']}: {rule['action']}")
         for pattern, rule in zip(patterns, rules, strict=True)
     ]
     # The first that fits holds, so the same rules in another order are other rules.

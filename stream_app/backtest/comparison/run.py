@@ -31,8 +31,9 @@ ShowProgress = Callable[[], AbstractContextManager[Progress]]
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRun:
-    """What a comparison left: its document, as in `comparison.json`, and where the page is."""
+    """What a comparison left: what it found, its document as in `comparison.json`, and where the page is."""
 
+    result: ComparisonResult
     document: dict[str, Any]
     report: Path
 
@@ -73,7 +74,7 @@ def run_comparison(
         unfinished.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     report = settings.out / REPORT_NAME
     write_document(report, render_comparison(result, document))
-    return ComparisonRun(document, report)
+    return ComparisonRun(result, document, report)
 
 
 def _require_comparable(settings: BacktestSettings, policies: Sequence[ComparedPolicy]) -> None:
