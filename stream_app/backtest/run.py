@@ -15,19 +15,21 @@ from stream_app.adapters.codec.encoding import ChangeEncoder
 from stream_app.adapters.event_files import EventLog, EventLogOptions, ReadProgress, open_event_log
 from stream_app.adapters.saved_state import SavedState, load_state, save_state
 from stream_app.adapters.whole_files import written_whole
+from stream_app.backtest.evaluation.evaluation import Evaluation
 from stream_app.backtest.example_histories import collect_examples, sample_dead_letters
+from stream_app.backtest.judging.boosted_trees import load_lightgbm
+from stream_app.backtest.observers import DuplicateLines, StatisticsObserver
 from stream_app.backtest.outputs import ChangesFile, ScoresFile, segment_matrix, write_segments
 from stream_app.backtest.replay import Observer, Replay
 from stream_app.backtest.report import ReportData, write_report
 from stream_app.backtest.results import StatisticsResult
+from stream_app.backtest.score_histograms import score_histograms
 from stream_app.backtest.shards import Shards
 from stream_app.backtest.statistics import BacktestStatistics
 from stream_app.backtest.summary import EVENT_STAGE, TICK_STAGE, RunFacts, build_summary
 from stream_app.domain.durations import format_duration
-from stream_app.domain.effects import Effects
 from stream_app.domain.errors import SettingsError
-from stream_app.domain.events import MS_PER_DAY, MS_PER_MINUTE, EventBatch
-from stream_app.domain.knowledge import Knowledge
+from stream_app.domain.events import MS_PER_DAY, MS_PER_MINUTE
 from stream_app.domain.policy import Policy
 from stream_app.domain.population import PopulationSketch, merge_axis
 from stream_app.learning.learner import Learner
@@ -38,7 +40,6 @@ SCORES_NAME = "scores.parquet"
 DEAD_LETTERS_NAME = "dead_letters.jsonl"
 SUMMARY_NAME = "summary.json"
 REPORT_NAME = "report.html"
-HISTOGRAM_BARS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,8 @@ class BacktestSettings:
         Engines to spread the customers over; changes no result.
     save_state, load_state
         Files to go on from, and to go on with.
+    is_compared
+        Also fit BG/NBD with Gamma-Gamma, and LightGBM, and judge them beside the run's own predictions.
     """
 
     patterns: tuple[str, ...]
@@ -88,6 +91,7 @@ class BacktestSettings:
     shard_count: int = 1
     save_state: Path | None = None
     load_state: Path | None = None
+    is_compared: bool = False
 
     def __post_init__(self) -> None:
         faults = list(self._faults())
@@ -126,6 +130,9 @@ class Progress(Protocol):
     def replaying(self, event_count: int, events_total: int) -> None:
         """Show that more events were replayed."""
 
+    def judging(self, cutoff_count: int, cutoffs_total: int) -> None:
+        """Show at how many cutoffs the predictions were judged."""
+
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
@@ -134,42 +141,6 @@ class BacktestResult:
     summary: dict[str, Any]
     report: Path
     statistics: StatisticsResult
-
-
-@dataclass(slots=True, eq=False)
-class _StatisticsObserver:
-    """Hands what happens to the statistics."""
-
-    statistics: BacktestStatistics
-    shards: Shards
-
-    def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:
-        self.statistics.record_batch(events, effects)
-
-    def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
-        self.statistics.record_tick(time_ms, effects)
-
-    def on_day(self, time_ms: int, knowledge: Knowledge) -> None:
-        if time_ms % MS_PER_DAY == 0:
-            self.statistics.record_day(time_ms, self.shards.populations(), knowledge)
-
-
-@dataclass(slots=True, eq=False)
-class _DuplicateLines:
-    """Counts the further line items of orders that were dropped as duplicates."""
-
-    log: EventLog
-    row_count: int = 0
-
-    def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:
-        if effects.is_duplicate.any():
-            self.row_count += int((self.log.rows_of(events.positions[effects.is_duplicate]) - 1).sum())
-
-    def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
-        """Count nothing: a tick has no events."""
-
-    def on_day(self, time_ms: int, knowledge: Knowledge) -> None:
-        """Count nothing: a day has no events."""
 
 
 Watch = Callable[[Shards], Observer]
@@ -205,6 +176,8 @@ def run_backtest(
     started = time.perf_counter()
     saved = None if settings.load_state is None else load_state(settings.load_state, settings.policy)
     _require_same_tick(settings, saved)
+    if settings.is_compared:
+        load_lightgbm()
     _make_folder(settings.out)
     with open_event_log(settings.patterns, settings.policy, _log_options(settings, saved, progress)) as log:
         read_seconds = time.perf_counter() - started
@@ -229,14 +202,16 @@ class _Run:
         if settings.score_every_ms is not None:
             schedule = (settings.score_from_ms, settings.score_every_ms)
             self.scores = ScoresFile(settings.out / SCORES_NAME, self.shards, policy, schedule)
-        self.duplicate_lines = _DuplicateLines(log)
+        self.duplicate_lines = DuplicateLines(log)
         observers: list[Observer] = [
-            _StatisticsObserver(self.statistics, self.shards),
+            StatisticsObserver(self.statistics, self.shards),
             self.duplicate_lines,
             self.changes,
         ]
         if self.scores is not None:
             observers.append(self.scores)
+        self.evaluation = Evaluation(policy, self.shards, settings.from_ms, is_resumed=saved is not None)
+        observers += self.evaluation.observers
         if watch is not None:
             observers.append(watch(self.shards))
         self.replay = Replay(shards=self.shards, learner=self.learner, observers=observers, tick_ms=settings.tick_ms)
@@ -261,7 +236,9 @@ class _Run:
             save_state(self.settings.save_state, self._state(end_ms), self.policy)
         result = self._statistics_result(end_ms)
         self.replay.durations.outputs += time.perf_counter() - started
-        summary = build_summary(self.policy, result, self._facts(read_seconds))
+        predictions, judged_seconds = self._predictions(progress)
+        facts = self._facts(read_seconds, judged_seconds)
+        summary = build_summary(self.policy, result, facts, predictions)
         _write_json(self.settings.out / SUMMARY_NAME, summary)
         report = self.settings.out / REPORT_NAME
         candidates = self.statistics.example_candidates()
@@ -276,6 +253,17 @@ class _Run:
             ),
         )
         return BacktestResult(summary, report, result)
+
+    def _predictions(self, progress: Progress | None) -> tuple[dict[str, Any], float]:
+        """Judge the run's predictions; gives what was found, and the seconds it took."""
+        started = time.perf_counter()
+        found = self.evaluation.as_document(
+            self.learner.models,
+            (self.log.first_time_ms, self.log.last_time_ms),
+            is_compared=self.settings.is_compared,
+            on_cutoff=None if progress is None else progress.judging,
+        )
+        return found, time.perf_counter() - started
 
     def _report_to(self, progress: Progress | None) -> Callable[[int], None] | None:
         if progress is None:
@@ -323,19 +311,14 @@ class _Run:
         )
 
     def _statistics_result(self, end_ms: int) -> StatisticsResult:
-        sketches = self.shards.full_sketches(self.replay.in_force.scoring, end_ms)
-        histograms = {}
-        for place, (name, function) in enumerate(self.shards.engines[0].functions.items()):
-            merged = merge_axis([sketch.axes[place] for sketch in sketches])
-            histograms[name] = _coarse(merged.histogram, function.bucket_width)
         return self.statistics.finish(
-            score_histograms=histograms,
+            score_histograms=score_histograms(self.shards, self.replay.in_force.scoring, end_ms),
             knowledge=self.replay.in_force,
             populations=self.shards.populations(),
             segment_matrix=segment_matrix(self.shards, self.policy),
         )
 
-    def _facts(self, read_seconds: float) -> RunFacts:
+    def _facts(self, read_seconds: float, judged_seconds: float) -> RunFacts:
         counts, durations = self.log.counts, self.replay.durations
         settings = self.settings
         told = {
@@ -361,21 +344,10 @@ class _Run:
                 TICK_STAGE: durations.ticks,
                 "knowledge": durations.knowledge,
                 "outputs": durations.outputs,
+                "judging": judged_seconds,
             },
             settings=told,
         )
-
-
-def _coarse(histogram: np.ndarray[Any, np.dtype[np.int64]], width: float) -> tuple[Any, Any]:
-    """Join buckets until at most so many bars are left, from the lowest to the highest score."""
-    used = np.flatnonzero(histogram)
-    if not len(used):
-        return np.empty(0), np.empty(0, dtype=np.int64)
-    first, end = int(used[0]), int(used[-1]) + 1
-    step = -(-(end - first) // HISTOGRAM_BARS_MAX)
-    starts = np.arange(first, end, step)
-    counts = np.add.reduceat(histogram[:end], starts)
-    return np.append(starts, starts[-1] + step) * width, counts
 
 
 def _log_options(settings: BacktestSettings, saved: SavedState | None, progress: Progress | None) -> EventLogOptions:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app import __version__
+from stream_app.backtest.prediction_notes import prediction_notes
 from stream_app.backtest.results import AxisResult, ChangeKind, StatisticsResult
+from stream_app.backtest.unrated import lack_of_cut_points, unrated
 from stream_app.domain.effects import Cause
 from stream_app.domain.events import MS_PER_DAY
 from stream_app.domain.policy import AxisPolicy, CutRule, Policy
@@ -75,7 +77,9 @@ class RunFacts:
     notes: tuple[str, ...] = ()
 
 
-def build_summary(policy: Policy, result: StatisticsResult, facts: RunFacts) -> dict[str, Any]:
+def build_summary(
+    policy: Policy, result: StatisticsResult, facts: RunFacts, predictions: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Build the content of `summary.json`.
 
     Parameters
@@ -86,6 +90,8 @@ def build_summary(policy: Policy, result: StatisticsResult, facts: RunFacts) -> 
         What the statistics found.
     facts
         What the driver knows.
+    predictions
+        How good the run's predictions were (`evaluation.Evaluation.as_document`); None: they were not judged.
 
     Returns
     -------
@@ -98,7 +104,8 @@ def build_summary(policy: Policy, result: StatisticsResult, facts: RunFacts) -> 
         - `time_span`: `first_event`, `last_event`, `output_from` (ISO 8601 or null), `days`
         - `events`: `applied`, `duplicates`, `by_family`
         - `customers`: `total`, `prospects`, `buyers`, `rated` (on the first axis)
-        - `axes`: a list in the policy's order, see `_axis_summary`
+        - `axes`: a list in the policy's order, see `_axis_summary`; `unrated`: how many buyers are, and why, or null
+        - `predictions`: how good they were, with drift alarms and scoring switches, or null
         - `segments`: a list of `segment` (axis to state) and `customers`, most customers first
         - `rates`: `events_per_second`, `rescores_per_second`, `rows_per_second` (null where unknown), `rescores`
         - `duration_seconds`: by stage, and `total`
@@ -121,8 +128,10 @@ def build_summary(policy: Policy, result: StatisticsResult, facts: RunFacts) -> 
         },
         "customers": _customers(result),
         "axes": [
-            _axis_summary(axis, axis_policy, result) for axis, axis_policy in zip(result.axes, policy.axes, strict=True)
+            _axis_summary(axis, axis_policy, result) | {"unrated": unrated(axis, axis_policy, policy)}
+            for axis, axis_policy in zip(result.axes, policy.axes, strict=True)
         ],
+        "predictions": None if predictions is None else dict(predictions),
         "segments": _segments(result),
         "rates": _rates(result, facts),
         "duration_seconds": {**facts.seconds_by_stage, "total": sum(facts.seconds_by_stage.values())},
@@ -136,7 +145,7 @@ def build_summary(policy: Policy, result: StatisticsResult, facts: RunFacts) -> 
         },
         "settings": dict(facts.settings),
         "sources": list(facts.sources),
-        "notes": _notes(policy, result, facts),
+        "notes": [*_notes(policy, result, facts), *prediction_notes(predictions, iso_time(facts.last_event_ms))],
     }
 
 
@@ -348,18 +357,9 @@ def _notes(policy: Policy, result: StatisticsResult, facts: RunFacts) -> list[st
 
 
 def _axis_notes(axis: AxisResult, axis_policy: AxisPolicy, policy: Policy) -> list[str]:
-    notes = []
-    if axis.lines is None and axis_policy.cut_rule is CutRule.QUANTILES:
-        known = int(axis.populations_end.sum() if policy.rates_everyone else axis.populations_end[1:].sum())
-        who = "customer" if policy.rates_everyone else "buyer"
-        who += "" if known == 1 else "s"
-        notes.append(
-            f"No quantile cut points on the axis {axis.name}: {known:,} {who} at the end, "
-            f"{policy.rated_customers_min:,} needed at the first tick of a day."
-        )
-    elif not axis.change_count:
-        notes.append(f"Nobody changed tier on the axis {axis.name}.")
-    return notes
+    if (lack := lack_of_cut_points(axis, axis_policy, policy)) is not None:
+        return [lack]
+    return [] if axis.change_count else [f"Nobody changed tier on the axis {axis.name}."]
 
 
 def _per_second(count: int, seconds: float) -> float | None:

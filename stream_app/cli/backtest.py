@@ -37,6 +37,7 @@ def backtest(
     sweep: str | None = typer.Option(None, help="How often everybody is re-scored; default: the policy's period."),
     score_every: str | None = typer.Option(None, help="Write everybody's scores this often, such as 28d."),
     score_from: str | None = typer.Option(None, metavar="D", help="First day on which scores are written."),
+    compare: bool = typer.Option(False, "--compare", help="Also fit BG/NBD + Gamma-Gamma and LightGBM as yardsticks."),
     shards: int = typer.Option(1, help="Engines to spread customers over; changes no result."),
     save_state: Path | None = typer.Option(None, help="Save the state at the end, for another run to go on from."),
     load_state: Path | None = typer.Option(None, help="Go on from a saved state; events before its time are left out."),
@@ -79,6 +80,7 @@ def backtest(
         shard_count=shards,
         save_state=save_state,
         load_state=load_state,
+        is_compared=compare,
     )
     if compared:
         from stream_app.backtest.comparison.run import run_comparison

@@ -25,6 +25,7 @@ class BacktestBars:
         self._bars = bars
         self._reading = bars.add_task("reading", total=None, rate="")
         self._replaying = bars.add_task("replaying", total=None, rate="", visible=False)
+        self._judging = bars.add_task("judging", total=None, rate="", visible=False)
 
     def reading(self, progress: ReadProgress) -> None:
         """Show how much of the files is read."""
@@ -42,6 +43,17 @@ class BacktestBars:
         self._bars.update(self._replaying, advance=event_count, total=events_total, visible=True)
         speed = self._bars.tasks[self._replaying].speed
         self._bars.update(self._replaying, rate="" if speed is None else f"{speed:,.0f} events/s")
+
+    def judging(self, cutoff_count: int, cutoffs_total: int) -> None:
+        """Show at how many of the cutoffs the predictions were judged."""
+        self._bars.update(self._replaying, visible=False)
+        self._bars.update(
+            self._judging,
+            completed=cutoff_count,
+            total=cutoffs_total,
+            visible=True,
+            rate=f"{cutoff_count} of {cutoffs_total} cutoffs",
+        )
 
 
 @contextmanager

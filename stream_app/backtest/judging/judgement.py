@@ -17,12 +17,12 @@ from stream_app.backtest.judging.comparison import Comparison
 from stream_app.backtest.judging.figures import (
     FIGURE_NAMES,
     MethodFigures,
-    Outcome,
     Prediction,
     mean_figures,
     mean_of,
     method_figures,
 )
+from stream_app.backtest.judging.outcomes import outcome_of
 from stream_app.backtest.judging.purchase_log import PurchaseLog
 from stream_app.backtest.judging.scores_table import ScoredCustomers, ScoresTable
 from stream_app.backtest.judging.tiers import held_cap20, tier_places, tiers_off
@@ -217,11 +217,12 @@ class Judge:
         if not is_judged.any():
             return None
         question = Question(customers[is_judged], cutoff_ms, self.horizon_ms)
-        outcome = self._outcome(question)
+        outcome = outcome_of(self.log, question)
         own_days = scored.horizon_days()
         own_outcome = None
         if own_days is not None and cutoff_ms + own_days * MS_PER_DAY <= self.log.end_ms:
-            own_outcome = self._outcome(Question(question.customers, cutoff_ms, own_days * MS_PER_DAY))
+            own_question = Question(question.customers, cutoff_ms, own_days * MS_PER_DAY)
+            own_outcome = outcome_of(self.log, own_question)
         methods = {SCORES: method_figures(_prediction(scored, is_judged), outcome, own_outcome)}
         predictions = simple_predictions(self.log, question)
         if self.comparison is not None:
@@ -234,14 +235,6 @@ class Judge:
             self._tiers_off(scored),
             self._held_cap20(scored, is_judged, outcome.spend),
         )
-
-    def _outcome(self, question: Question) -> Outcome:
-        cutoff_ms, horizon_ms, who = question.cutoff_ms, question.horizon_ms, question.customers
-        spend, baskets = self.log.spend_and_baskets(cutoff_ms, cutoff_ms + horizon_ms)
-        previous = None
-        if cutoff_ms - horizon_ms >= self.log.start_ms:
-            previous = self.log.spend_and_baskets(cutoff_ms - horizon_ms, cutoff_ms)[0][who]
-        return Outcome(spend[who], baskets[who], previous)
 
     def _tiers_off(self, scored: ScoredCustomers) -> dict[str, float]:
         found = {}

@@ -47,6 +47,26 @@ class Movements:
         part = slice(int(first), max(int(first), int(last)))
         return Movements(self.customers[part], self.times_ms[part], self.amounts[part], self.purchase_counts[part])
 
+    def take(self, which: NDArray[np.generic]) -> Movements:
+        """Take some, by a mask or in the order of an index."""
+        return Movements(self.customers[which], self.times_ms[which], self.amounts[which], self.purchase_counts[which])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Movements]) -> Movements:
+        """Put several together, in order, which may not be that of time; at least one."""
+        return cls(
+            np.concatenate([part.customers for part in parts]),
+            np.concatenate([part.times_ms for part in parts]),
+            np.concatenate([part.amounts for part in parts]),
+            np.concatenate([part.purchase_counts for part in parts]),
+        )
+
+    @classmethod
+    def none(cls) -> Movements:
+        """Give no movement."""
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(nothing, nothing, np.empty(0), nothing)
+
     def sums(self, customer_count: int, weights: NDArray[np.generic] | None = None) -> FloatArray:
         """Add up something for each customer, shape `(customer_count,)`: the weights, or else how many there are."""
         return np.bincount(self.customers, weights, minlength=customer_count).astype(np.float64)
@@ -140,8 +160,8 @@ def read_purchases(log: EventLog) -> PurchaseLog:
     first_ms, last_ms = log.first_time_ms or 0, log.last_time_ms or 0
     return PurchaseLog(
         indices=indices,
-        baskets=_baskets(_taken(money, families == Family.PURCHASE)),
-        refunds=_taken(money, families == Family.REFUND),
+        baskets=baskets_of(money.take(families == Family.PURCHASE)),
+        refunds=money.take(families == Family.REFUND),
         start_ms=first_ms // MS_PER_DAY * MS_PER_DAY,
         end_ms=(last_ms // MS_PER_DAY + 1) * MS_PER_DAY,
         duplicate_count=duplicate_count,
@@ -154,17 +174,8 @@ def _customers_of(batch: EventBatch, indices: dict[bytes, int]) -> IntArray:
     return np.array(found, dtype=np.int64)[places]
 
 
-def _taken(movements: Movements, is_taken: NDArray[np.bool_]) -> Movements:
-    return Movements(
-        movements.customers[is_taken],
-        movements.times_ms[is_taken],
-        movements.amounts[is_taken],
-        movements.purchase_counts[is_taken],
-    )
-
-
-def _baskets(purchases: Movements) -> Movements:
-    """Make one of all purchases of one customer and UTC day."""
+def baskets_of(purchases: Movements) -> Movements:
+    """Make one of all purchases of one customer and UTC day (S12); of baskets, too, which may be parts of one."""
     days = purchases.times_ms // MS_PER_DAY
     order = np.lexsort((purchases.times_ms, days, purchases.customers))
     customers, days = purchases.customers[order], days[order]
@@ -174,10 +185,10 @@ def _baskets(purchases: Movements) -> Movements:
     if not len(starts):
         return purchases
     amounts = np.add.reduceat(purchases.amounts[order], starts)
-    counts = np.diff(np.append(starts, len(order)))
+    counts = np.add.reduceat(purchases.purchase_counts[order], starts)
     times_ms = purchases.times_ms[order][starts]
     by_time = np.argsort(times_ms, kind="stable")
-    return Movements(customers[starts][by_time], times_ms[by_time], amounts[by_time], counts[by_time].astype(np.int64))
+    return Movements(customers[starts][by_time], times_ms[by_time], amounts[by_time], counts[by_time])
 
 
 def _duplicates(customers: IntArray, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from stream_app.backtest.report.changes_chart import changes_chart
 from stream_app.backtest.report.customer_chart import customer_card
@@ -12,6 +14,7 @@ from stream_app.backtest.report.formats import parse_time_ms
 from stream_app.backtest.report.markup import Markup, join, tag
 from stream_app.backtest.report.migration_matrix import migration_section, steadiness
 from stream_app.backtest.report.population_chart import cut_point_chart, population_chart
+from stream_app.backtest.report.prediction_section import prediction_section
 from stream_app.backtest.report.revenue_chart import revenue_argument, revenue_over_time
 from stream_app.backtest.report.score_chart import score_chart
 from stream_app.backtest.report.sections import accounting, header, how_to_read, provenance
@@ -37,7 +40,13 @@ def render_report(data: ReportData) -> str:
         [len(axis.tiers) for axis in data.result.axes],
         data.summary,
         header(data),
-        tag("main", *(_axis_section(axis, data) for axis in data.result.axes), _examples(data), accounting(data)),
+        tag(
+            "main",
+            *(_axis_section(axis, data) for axis in data.result.axes),
+            prediction_section(data.summary["predictions"], data.policy.reporting_currency),
+            _examples(data),
+            accounting(data),
+        ),
         tag("footer", how_to_read(data.policy), provenance(data.summary)),
     )
 
@@ -68,10 +77,16 @@ def _axis_section(axis: AxisResult, data: ReportData) -> Markup:
         changes_chart(axis, data.result),
         revenue_over_time(axis, data.result, currency),
         score_chart(axis),
-        cut_point_chart(axis, data.result),
+        cut_point_chart(axis, data.result, _switch_times(data.summary["predictions"])),
         class_=f"axis tiers-{len(axis.tiers)}",
         id=f"axis-{axis.name}",
     )
+
+
+def _switch_times(predictions: Mapping[str, Any] | None) -> list[int]:
+    switches = [] if predictions is None else predictions["scoring_switches"]
+    times_ms = [parse_time_ms(switch["at"]) for switch in switches]
+    return [time_ms for time_ms in times_ms if time_ms is not None]
 
 
 def _examples(data: ReportData) -> Markup | None:

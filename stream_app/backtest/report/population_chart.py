@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,10 @@ from stream_app.backtest.results import AxisResult, StatisticsResult
 POINTS_MAX: Final = 160
 """More days than these are thinned out evenly; the first and the last always stay."""
 _PROSPECTS_MANY: Final = 0.6
+_SWITCH_WORDS: Final = (
+    " Upright lines are days on which what was learned came into force: every score changed, and the cut points with "
+    "them, so that nobody changed tier for that alone."
+)
 
 
 def thinned(count: int, points_max: int = POINTS_MAX) -> list[int]:
@@ -68,8 +73,16 @@ def population_chart(axis: AxisResult, result: StatisticsResult) -> Markup:
     )
 
 
-def cut_point_chart(axis: AxisResult, result: StatisticsResult) -> Markup | None:
-    """Draw the cut points over time; None when there were none, or they never moved."""
+def cut_point_chart(axis: AxisResult, result: StatisticsResult, switches_ms: Sequence[int] = ()) -> Markup | None:
+    """Draw the cut points over time; None when there were none, or they never moved.
+
+    Parameters
+    ----------
+    axis, result
+        What the statistics found.
+    switches_ms
+        When another scoring was made, in milliseconds since 1970-01-01 UTC.
+    """
     known = np.flatnonzero(~np.isnan(axis.cut_points).any(axis=1))
     if len(known) < 2 or not np.ptp(axis.cut_points[known], axis=0).any():
         return None
@@ -78,7 +91,11 @@ def cut_point_chart(axis: AxisResult, result: StatisticsResult) -> Markup | None
     fractions = (times_ms - times_ms[0]) / (times_ms[-1] - times_ms[0])
     marks = marks_between(float(values.min()), float(values.max()))
     low, scale = marks[0], 100 / (marks[-1] - marks[0])
-    lines, columns = [], [Column("Day")]
+    start_ms, span_ms = int(times_ms[0]), int(times_ms[-1] - times_ms[0])
+    inside = [(time_ms - start_ms) / span_ms for time_ms in switches_ms if start_ms < time_ms <= start_ms + span_ms]
+    upright = [f"{100 * x:.2f}" for x in inside]
+    lines = [tag("line", x1=x, x2=x, y1="0", y2="100", class_="switch") for x in upright]
+    columns = [Column("Day")]
     for edge in range(values.shape[1]):
         points = [(100 * x, 100 - scale * (y - low)) for x, y in zip(fractions, values[:, edge], strict=True)]
         lines.append(tag("path", d=path_of(points), class_="line", style=f"stroke:var(--{tier_colour(edge + 1)})"))
@@ -90,7 +107,7 @@ def cut_point_chart(axis: AxisResult, result: StatisticsResult) -> Markup | None
     return figure(
         "How the cut points moved",
         "The score from which a tier begins, renewed every day from the whole population: who stands still can be "
-        "overtaken.",
+        "overtaken." + (_SWITCH_WORDS if inside else ""),
         Plot(
             join(*lines),
             180,

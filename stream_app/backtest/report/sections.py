@@ -39,6 +39,16 @@ _READING = (
         "A change after which the customer is back in the old tier, or beyond it, within 28 days.",
     ),
     (
+        "Prediction and outcome",
+        "What a customer was expected to do, kept when it was said, and what came. Log loss is how surprised a "
+        "forecast is by what came; an alarm is raised when it has risen for good.",
+    ),
+    (
+        "nGini, cap20, AUC",
+        "How well a ranking orders customers by what they did next: 0, 20 % and 0.5 for drawing lots, 1 at best; what "
+        "can be reached depends on how much of what customers do is chance.",
+    ),
+    (
         "Revenue held",
         "Gross purchases, each counted for what the customer was just before it. Refunds are not subtracted.",
     ),

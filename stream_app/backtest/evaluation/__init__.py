@@ -1,0 +1,1 @@
+"""How good a backtest's own predictions were: as the learner scored them, and beside yardsticks that knew no more."""
