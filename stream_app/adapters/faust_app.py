@@ -12,7 +12,7 @@ from faust.app.base import BootStrategy
 
 from stream_app.adapters.faust_worker import Ending, HostWorker
 from stream_app.adapters.log.delivery import POSITION_HEADER
-from stream_app.adapters.log.kafka.consumer import HEARTBEAT_MS, SESSION_TIMEOUT_MS
+from stream_app.adapters.log.kafka.clients import HEARTBEAT_MS, SESSION_TIMEOUT_MS
 from stream_app.adapters.log.kafka.transport import broker_urls, register_transport
 from stream_app.adapters.log.port import TopicPartition
 from stream_app.adapters.log.topics import Topics

@@ -9,10 +9,12 @@ from types import FrameType
 import typer
 
 from stream_app import __version__
+from stream_app.adapters.log.errors import LogError
 from stream_app.cli.backtest import backtest as backtest_command
 from stream_app.cli.judge import judge as judge_command
 from stream_app.cli.policy import policy_app
 from stream_app.cli.simulate import simulate as simulate_command
+from stream_app.cli.topics import topics_app
 from stream_app.domain.errors import StreamAppError
 
 EXIT_USAGE = 2
@@ -54,6 +56,7 @@ app.command("backtest")(backtest_command)
 app.command("judge")(judge_command)
 app.command("simulate")(simulate_command)
 app.add_typer(policy_app, name="policy")
+app.add_typer(topics_app, name="topics")
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
@@ -66,7 +69,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     try:
         app()
-    except StreamAppError as error:
+    except (StreamAppError, LogError) as error:
         typer.echo(f"stream-app: {error}", err=True)
         for fault in getattr(error, "faults", ()):
             typer.echo(f"  {fault}", err=True)

@@ -13,6 +13,9 @@ REQUEST_TIMEOUT_MS = 10_000
 RETRY_BACKOFF_MS = 50
 TRANSACTION_TIMEOUT_MS = 15_000
 """How long a transaction whose writer has died may hide what is committed behind it; aiokafka's default is a minute."""
+SESSION_TIMEOUT_MS = 12_000
+"""A worker that died is replaced after so long; one that was stopped has been fenced when it goes on."""
+HEARTBEAT_MS = 3_000
 BATCH_BYTES_MAX = 1_000_000
 """Bytes of a batch before compression, so that even one that cannot be compressed is below the broker's 1,048,588."""
 REQUEST_BYTES_MAX = 8_388_608

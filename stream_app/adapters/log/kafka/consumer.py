@@ -15,7 +15,14 @@ from faust.types.tuples import ConsumerMessage
 
 from stream_app.adapters.log.delivery import POSITION_HEADER, UnknownOffsets
 from stream_app.adapters.log.kafka.assignor import CoPartitionAssignor
-from stream_app.adapters.log.kafka.clients import FETCH_BYTES_MAX, REQUEST_TIMEOUT_MS, RETRY_BACKOFF_MS, server_list
+from stream_app.adapters.log.kafka.clients import (
+    FETCH_BYTES_MAX,
+    HEARTBEAT_MS,
+    REQUEST_TIMEOUT_MS,
+    RETRY_BACKOFF_MS,
+    SESSION_TIMEOUT_MS,
+    server_list,
+)
 
 FETCH_WAIT_MS: Final = 10
 """A partition that was read waits for the long poll of the others on its broker: 1,500 ms in Faust. 10 ms gave 42 ms at
@@ -28,9 +35,6 @@ SWITCH_INTERVAL_S: Final = 0.0005
 """The consumer's thread and the event loop hand the interpreter over after 5 ms by default: much of the latency."""
 PARTIAL_POLL_S: Final = 0.01
 """How long a poll may take while some partitions are left out: one that comes back in is seen after it."""
-SESSION_TIMEOUT_MS: Final = 12_000
-"""A worker that died is replaced after so long; a stopped one has long been fenced when it goes on."""
-HEARTBEAT_MS: Final = 3_000
 MAX_POLL_INTERVAL_MS: Final = 1_000_000
 """Nobody polls during a recovery; the watchdog, not the group, ends a worker that makes no progress."""
 REBALANCE_TIMEOUT_MS: Final = 60_000
