@@ -24,6 +24,7 @@ IMPORT_NAMES = {
     "faust-streaming": ["faust", "mode"],
     "kafka-python": ["kafka"],
     "prometheus-client": ["prometheus_client"],
+    "pydantic-settings": ["pydantic_settings"],
 }
 ALLOWED_IN_THE_CORE = {"numpy"}
 
