@@ -83,6 +83,9 @@ class Observer(Protocol):
     def committed(self, report: BatchReport, standing: ShardStanding) -> None:
         """Take note of a commit."""
 
+    def lagging(self, partition: int, lag: int) -> None:
+        """Take note of how many records a shard has not applied."""
+
     def recovered(self, partition: int, customer_count: int, seconds: float) -> None:
         """Take note that a shard was built from its log."""
 
@@ -92,7 +95,7 @@ class Observer(Protocol):
     def revoked(self, partition: int) -> None:
         """Take note that a shard has gone to another worker."""
 
-    def learned(self, version: int, time_ms: int, quality: dict[str, float] | None) -> None:
+    def learned(self, version: int, time_ms: int, quality: dict[str, float | None] | None) -> None:
         """Take note that knowledge was renewed, or that quality was told."""
 
 
@@ -100,6 +103,9 @@ class NobodyWatches:
     """An observer that measures nothing."""
 
     def committed(self, report: BatchReport, standing: ShardStanding) -> None:
+        """Ignore it."""
+
+    def lagging(self, partition: int, lag: int) -> None:
         """Ignore it."""
 
     def recovered(self, partition: int, customer_count: int, seconds: float) -> None:
@@ -111,5 +117,5 @@ class NobodyWatches:
     def revoked(self, partition: int) -> None:
         """Ignore it."""
 
-    def learned(self, version: int, time_ms: int, quality: dict[str, float] | None) -> None:
+    def learned(self, version: int, time_ms: int, quality: dict[str, float | None] | None) -> None:
         """Ignore it."""

@@ -104,6 +104,11 @@ class ShardTask:
         services.feed.listen(self._wake.set)
 
     @property
+    def is_open(self) -> bool:
+        """Tell whether it has been recovered."""
+        return self._shard is not None
+
+    @property
     def shard(self) -> Shard:
         """The shard as it was recovered."""
         assert self._shard is not None
@@ -112,6 +117,7 @@ class ShardTask:
     async def open(self) -> dict[TopicPartition, int]:
         """Take the partition over: fence earlier owners, recover, and say where to go on in events and ticks."""
         started = time.perf_counter()
+        self._shard = None
         self._writer = await self._services.log.writer(f"{self._setup.topics.app}-shard-{self._setup.partition}")
         self._shard = await recover_shard(self._services.log, self._services.feed, self._setup)
         progress = self._shard.progress

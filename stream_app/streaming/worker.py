@@ -14,6 +14,7 @@ from stream_app.adapters.log.port import Log, LogRecord, TopicPartition
 from stream_app.adapters.log.topics import Topics
 from stream_app.domain.errors import StreamAppError
 from stream_app.domain.policy import Policy
+from stream_app.engine import Engine
 from stream_app.learning.learner import Learner
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.learner_task import LearnerTask
@@ -108,6 +109,15 @@ class Worker:
     def shards(self) -> dict[int, ShardTask]:
         """Shards of this process by partition."""
         return self._shards
+
+    def engines(self) -> list[Engine]:
+        """Give the engines of the shards that are open."""
+        return [task.shard.engine for task in list(self._shards.values()) if task.is_open]
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether everything that was assigned has been recovered."""
+        return all(task.is_open for task in list(self._shards.values()))
 
     @property
     def learner(self) -> LearnerTask | None:
@@ -261,6 +271,7 @@ class Worker:
         seen: dict[str, tuple[int, float]] = {}
         while True:
             await asyncio.sleep(PROGRESS_CHECK_S)
+            await self._measure_lag()
             for partition, shard in list(self._shards.items()):
                 name, now = f"shard-{partition}", loop.time()
                 count, since = seen.get(name, (-1, now))
@@ -269,6 +280,14 @@ class Worker:
                 elif now - since > NO_PROGRESS_S and await self._log_answers(partition):
                     text = f"{name}: {len(shard.inbox)} records wait, and nothing was committed for {now - since:.0f} s"
                     self._end(ExitCode.TRY_AGAIN, text)
+
+    async def _measure_lag(self) -> None:
+        for partition, shard in list(self._shards.items()):
+            if shard.is_open:
+                with suppress(LogError):
+                    bounds = await self._log.bounds(TopicPartition(self._setup.topics.events, partition))
+                    lag = max(bounds.stable_end - shard.shard.progress.events_position, 0)
+                    self._services.observer.lagging(partition, lag)
 
     async def _log_answers(self, partition: int) -> bool:
         try:
