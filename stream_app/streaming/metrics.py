@@ -219,7 +219,7 @@ class PopulationCollector:
 
 def _segments(engine: Engine) -> Iterator[tuple[tuple[int, ...], int]]:
     rows = engine.table.rows
-    is_live = rows["clock_ms"] > 0
+    is_live = ~engine.table.is_erased(np.arange(len(rows)))
     states: NDArray[np.int8] = states_of(rows["held"], rated(rows, rates_everyone=engine.policy.rates_everyone))
     kinds, counts = np.unique(states[is_live], axis=0, return_counts=True)
     for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):

@@ -347,7 +347,8 @@ class Shard:
             self.report.changes[*names, Cause(cause).name.lower()] += count
 
     def _header(self, pending_version: int) -> StateHeader:
-        progress, topics, sketch = self.progress, self.setup.topics, self.engine.sketch()
+        progress, topics = self.progress, self.setup.topics
+        term_sums, term_counts = self.engine.term_totals()
         return StateHeader(
             state_hash=self.policy.state_hash,
             policy_hash=self.policy.content_hash,
@@ -358,8 +359,8 @@ class Shard:
             knowledge_version=self.in_force.version,
             pending_knowledge_version=max(pending_version, self.in_force.version),
             clock=self.engine.clock,
-            term_sums=tuple(tuple(axis.term_sums.tolist()) for axis in sketch.axes),
-            term_counts=tuple(int(axis.term_count) for axis in sketch.axes),
+            term_sums=term_sums,
+            term_counts=term_counts,
             renewed_day=progress.reported_day,
             cursor=self.cursor,
             extra={

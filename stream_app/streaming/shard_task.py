@@ -262,12 +262,11 @@ class ShardTask:
     async def _sweep(self, time_ms: int, after_id: bytes | None) -> None:
         shard = self.shard
         sweep = shard.engine.begin_sweep(time_ms, shard.in_force, after_id)
-        while True:
-            effects = sweep.next(DRAFT_ROWS_MAX // 2)
-            if effects is None:
-                break
+        while (effects := sweep.next(DRAFT_ROWS_MAX // 2)) is not None:
             shard.take_slice(effects, SweepCursor(time_ms, sweep.after_id or b""))
             if shard.is_full and not sweep.is_finished:
+                if self._is_closing:
+                    raise _ClosedError
                 await self._commit()
                 await asyncio.sleep(0)
         shard.finish_ticks(np.array([time_ms], dtype=np.int64))
