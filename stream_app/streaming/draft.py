@@ -27,8 +27,9 @@ DRAFT_BYTES_MAX = 2_000_000
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """Effects of steps since the last commit of a shard."""
+    """Effects of steps since the last commit of a shard; `rows_max` rows make it full."""
 
+    rows_max: int = DRAFT_ROWS_MAX
     change_values: list[bytes] = field(default_factory=list)
     change_keys: list[bytes] = field(default_factory=list)
     change_headers: list[Headers] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Draft:
     @property
     def is_full(self) -> bool:
         """Tell whether it should be committed before more is added."""
-        return self.row_count >= DRAFT_ROWS_MAX or self.byte_count >= DRAFT_BYTES_MAX
+        return self.row_count >= self.rows_max or self.byte_count >= DRAFT_BYTES_MAX
 
     def note(self, **entry: Any) -> None:
         """Add an entry to the journal."""

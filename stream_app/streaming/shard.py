@@ -45,6 +45,8 @@ class ShardSetup:
         Which shard, of how many.
     trusts_keys
         True: customers are in their partitions whatever the keys of records are.
+    rows_max
+        Rows after which a commit is due.
     """
 
     policy: Policy
@@ -52,6 +54,7 @@ class ShardSetup:
     partition: int
     partition_count: int
     trusts_keys: bool = False
+    rows_max: int = DRAFT_ROWS_MAX
 
 
 @dataclass(slots=True)
@@ -129,7 +132,7 @@ class Shard:
             self._restore(recovered)
         self.schedule = TickSchedule(self.engine.last_tick_ms, GRID_MS)
         self._known_rows = len(self.engine.table)
-        self._draft = Draft()
+        self._draft = Draft(setup.rows_max)
         self._dead_letters: list[DeadLetter] = []
         self._state_records = 0
         self.report = BatchReport(setup.partition)
@@ -207,7 +210,7 @@ class Shard:
         """Apply the next events of a run, up to the next tick."""
         schedule = self.schedule
         offset = schedule.next_told_end(self.progress.events_position)
-        part = run.until(time_ms=schedule.next_on_grid_ms, offset=offset, count_max=DRAFT_ROWS_MAX)
+        part = run.until(time_ms=schedule.next_on_grid_ms, offset=offset, count_max=self.setup.rows_max)
         events = run.decoded.batch.select(part)
         started = time.perf_counter()
         effects = self.engine.apply(events, self.in_force)
@@ -274,7 +277,7 @@ class Shard:
         progress.ticks_position = self.schedule.ticks_position(progress.events_position, progress.ticks_position)
         letters = [letter for letter in self._dead_letters if letter.offset < progress.events_position]
         self._dead_letters = self._dead_letters[len(letters) :]
-        draft, self._draft = self._draft, Draft()
+        draft, self._draft = self._draft, Draft(self.setup.rows_max)
         outgoing = self._writer.write(draft, self.engine, letters, knowledge_version=self.in_force.version)
         state = self.state_log.pack(
             self.engine.table, draft.touched_rows(), self._header(pending_version), new_from=self._known_rows

@@ -16,7 +16,6 @@ from stream_app.adapters.log.errors import FencedError, LogError
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition, Writer
 from stream_app.adapters.state_records import SweepCursor
 from stream_app.domain.events import MS_PER_MINUTE
-from stream_app.streaming.draft import DRAFT_ROWS_MAX
 from stream_app.streaming.event_runs import EventRun
 from stream_app.streaming.inbox import Inbox
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
@@ -253,7 +252,7 @@ class ShardTask:
         period_ms = shard.policy.sweep_period_minutes * MS_PER_MINUTE
         span_ms = int(times_ms[-1]) - max(engine.last_tick_ms, int(times_ms[-1]) - period_ms)
         due = len(engine.table) * (1.0 if is_switch else span_ms / period_ms)
-        if due <= DRAFT_ROWS_MAX:
+        if due <= shard.setup.rows_max:
             shard.tick(times_ms)
             return
         for time_ms in times_ms.tolist():
@@ -262,7 +261,7 @@ class ShardTask:
     async def _sweep(self, time_ms: int, after_id: bytes | None) -> None:
         shard = self.shard
         sweep = shard.engine.begin_sweep(time_ms, shard.in_force, after_id)
-        while (effects := sweep.next(DRAFT_ROWS_MAX // 2)) is not None:
+        while (effects := sweep.next(max(shard.setup.rows_max // 2, 1))) is not None:
             shard.take_slice(effects, SweepCursor(time_ms, sweep.after_id or b""))
             if shard.is_full and not sweep.is_finished:
                 if self._is_closing:

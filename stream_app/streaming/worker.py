@@ -16,6 +16,7 @@ from stream_app.domain.errors import StreamAppError
 from stream_app.domain.policy import Policy
 from stream_app.engine import Engine
 from stream_app.learning.learner import Learner
+from stream_app.streaming.draft import DRAFT_ROWS_MAX
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.learner_task import LearnerTask
 from stream_app.streaming.reports import Observer
@@ -61,7 +62,7 @@ class WorkerSetup:
         Partitions of the events.
     ticks_by_wall_clock
         True: the owner of the learner tells each minute that time has passed.
-    trusts_keys
+    trusts_keys, rows_max
         See `ShardSetup`.
     """
 
@@ -70,6 +71,7 @@ class WorkerSetup:
     partition_count: int
     ticks_by_wall_clock: bool = True
     trusts_keys: bool = False
+    rows_max: int = DRAFT_ROWS_MAX
 
 
 class Worker:
@@ -156,7 +158,7 @@ class Worker:
 
     async def _open_shard(self, partition: int) -> dict[TopicPartition, int]:
         own = self._setup
-        setup = ShardSetup(own.policy, own.topics, partition, own.partition_count, own.trusts_keys)
+        setup = ShardSetup(own.policy, own.topics, partition, own.partition_count, own.trusts_keys, own.rows_max)
         shard = self._shards[partition] = ShardTask(self._services, setup)
         positions = await self._opened(shard.open, f"shard {partition}")
         self._begin(f"shard-{partition}", shard.run)

@@ -170,9 +170,9 @@ async def working(log: Log, partition_count: int, policy: Policy | None = None) 
 
 
 @asynccontextmanager
-async def killed(log: Log, partition_count: int) -> AsyncIterator[Host]:
+async def killed(log: Log, partition_count: int, rows_max: int) -> AsyncIterator[Host]:
     """Run a worker that owns everything, and end it like a process: nothing is finished, nothing is closed."""
-    setup = WorkerSetup(load_policy(None), TOPICS, partition_count, ticks_by_wall_clock=False)
+    setup = WorkerSetup(load_policy(None), TOPICS, partition_count, ticks_by_wall_clock=False, rows_max=rows_max)
     ends: list[tuple[ExitCode, str]] = []
     worker = Worker(setup, log, NobodyWatches(), lambda: 1 << 41, lambda code, text: ends.append((code, text)))
     positions = await worker.assign(set(range(partition_count)), owns_learner=True)
