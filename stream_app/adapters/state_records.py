@@ -16,12 +16,10 @@ ids                   bytes, one behind the other
 
 from __future__ import annotations
 
-import base64
-import binascii
 import struct
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,9 +27,9 @@ import orjson
 from numpy.typing import NDArray
 
 from stream_app.adapters.log.topics import RECORD_BYTES_MAX
+from stream_app.adapters.state_header import StateHeader, dump_header, read_header
 from stream_app.domain.errors import IncompatibleStateError
 from stream_app.domain.rows import LAYOUT_VERSION
-from stream_app.engine import EngineClock
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -53,80 +51,6 @@ _RESTORE: Final = (
     "restore the topic from a copy, or recreate the state topic and let the application read its events from the "
     "beginning"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SweepCursor:
-    """How far a sweep has come that was cut into slices.
-
-    Parameters
-    ----------
-    time_ms
-        Its tick.
-    after_id
-        Customers up to this id, in the order of id bytes, have been swept.
-    """
-
-    time_ms: int
-    after_id: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StateHeader:
-    """What a shard needs to go on, besides its rows; the same in all records of a commit but for `part`.
-
-    Parameters
-    ----------
-    state_hash, policy_hash
-        Of the policy that the rows were built with.
-    app
-        Name of the application.
-    partition, partition_count
-        Which shard, of how many.
-    positions
-        Topic to the offset to go on from.
-    knowledge_version, pending_knowledge_version
-        In force, and in force from the next tick on.
-    clock
-        How far the engine has come.
-    term_sums, term_counts
-        Of each axis, in the policy's order: what the engine's sketch holds beyond its histograms.
-    renewed_day
-        UTC day, in days since 1970-01-01, that was last reported as done to the learner.
-    cursor
-        Of the sweep in progress; None between sweeps.
-    extra
-        Whatever else the shard wants back, as JSON.
-    batch_number
-        Number of the commit, counted from 1 without a gap. This and what follows is filled in by the state log.
-    part, part_count
-        The record's place among those of its commit, counted from 0.
-    row_count, customer_count
-        Rows of the table after this commit, and those of them that are not erased.
-    layout_version
-        Of the rows.
-    """
-
-    state_hash: str
-    policy_hash: str
-    app: str
-    partition: int
-    partition_count: int
-    positions: Mapping[str, int]
-    knowledge_version: int
-    pending_knowledge_version: int
-    clock: EngineClock
-    term_sums: tuple[tuple[int, ...], ...]
-    term_counts: tuple[int, ...]
-    renewed_day: int
-    cursor: SweepCursor | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    batch_number: int = 0
-    part: int = 0
-    part_count: int = 1
-    row_count: int = 0
-    customer_count: int = 0
-    layout_version: int = LAYOUT_VERSION
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,7 +111,7 @@ def encode_state_record(record: StateRecord) -> bytes:
     ValueError
         When it is larger than `RECORD_BYTES_MAX`: a bug of the caller, who cuts commits into records.
     """
-    header = _pad(orjson.dumps(_header_document(record.header)), b" ")
+    header = _pad(dump_header(record.header), b" ")
     id_lengths = np.strings.str_len(record.ids).astype("<u2")
     id_bytes = b"".join(record.ids.tolist())
     columns = (record.row_numbers, record.id_places, record.erased)
@@ -198,6 +122,7 @@ def encode_state_record(record: StateRecord) -> bytes:
         *(_pad(column.astype("<u4", copy=False).tobytes()) for column in columns),
         _pad(id_lengths.tobytes()),
         np.ascontiguousarray(record.rows).view(np.uint8).data,
+        bytes(-record.rows.nbytes % _ALIGNMENT),
         id_bytes,
     ]
     prelude = _PRELUDE.pack(_MAGIC, FORMAT_VERSION, record.rows.dtype.itemsize)
@@ -213,7 +138,7 @@ def encode_state_record(record: StateRecord) -> bytes:
 
 def header_byte_count(header: StateHeader) -> int:
     """Give what a record takes beyond its rows, at most, in bytes."""
-    return len(orjson.dumps(_header_document(header))) + _SLACK_BYTES
+    return len(dump_header(header)) + _SLACK_BYTES
 
 
 def decode_state_record(packed: bytes) -> StateRecord:
@@ -234,28 +159,110 @@ def decode_state_record(packed: bytes) -> StateRecord:
     IncompatibleStateError
         When it is no state record, is damaged, or was written by a version of the software that this one cannot read.
     """
+    record = open_state_record(packed)
+    columns = join_columns([record])
+    return StateRecord(record.header(), *columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenRecord:
+    """A record whose checksum fits, with its columns still packed; `join_columns` reads many at once.
+
+    Parameters
+    ----------
+    document
+        The header.
+    row_bytes
+        Bytes of a row.
+    row_numbers, id_places, erased, id_lengths, rows, id_bytes
+        The columns.
+    """
+
+    document: dict[str, Any]
+    row_bytes: int
+    row_numbers: memoryview
+    id_places: memoryview
+    erased: memoryview
+    id_lengths: memoryview
+    rows: memoryview
+    id_bytes: memoryview
+
+    @property
+    def row_count(self) -> int:
+        """Rows in it that are not erased."""
+        return len(self.row_numbers) // 4
+
+    @property
+    def id_count(self) -> int:
+        """Ids in it."""
+        return len(self.id_places) // 4
+
+    @property
+    def erased_count(self) -> int:
+        """Marks of erased rows in it."""
+        return len(self.erased) // 4
+
+    def header(self) -> StateHeader:
+        """Read the header."""
+        try:
+            return read_header(self.document)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            fault = f"{type(error).__name__}: {error}"
+            raise _damaged(fault) from error
+
+
+def open_state_record(packed: bytes) -> OpenRecord:
+    """Check a record and find its columns; raises as `decode_state_record`."""
     row_bytes, lengths = _read_prelude(packed)
     header_bytes, row_count, id_count, id_byte_count, erased_count = lengths
+    view = memoryview(packed)
+    place = _HEADER_FROM + header_bytes
+    sections = []
+    for size in (4 * row_count, 4 * id_count, 4 * erased_count, 2 * id_count, row_bytes * row_count, id_byte_count):
+        sections.append(view[place : place + size])
+        place += size + -size % _ALIGNMENT
+    # The ids stand last and are not filled up.
+    if place - -id_byte_count % _ALIGNMENT != len(packed):
+        fault = f"{len(packed)} bytes, its lengths say {place}"
+        raise _damaged(fault)
     try:
-        header = _read_header(orjson.loads(memoryview(packed)[_HEADER_FROM : _HEADER_FROM + header_bytes]))
-        reader = _Columns(packed, _HEADER_FROM + header_bytes)
-        row_numbers = reader.take("<u4", row_count)
-        id_places = reader.take("<u4", id_count)
-        erased = reader.take("<u4", erased_count)
-        id_lengths = reader.take("<u2", id_count).astype(np.int64)
-        rows = reader.take(f"V{row_bytes}", row_count)
-        id_bytes = reader.take("u1", id_byte_count)
-        if reader.place != len(packed) or id_lengths.sum() != id_byte_count:
-            fault = f"{len(packed)} bytes, its lengths say {reader.place}"
-            raise _damaged(fault)
-        if max(row_numbers.max(initial=0), erased.max(initial=0)) >= max(1, header.row_count):
-            fault = f"row numbers beyond {header.row_count}"
-            raise _damaged(fault)
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+        document = orjson.loads(view[_HEADER_FROM : _HEADER_FROM + header_bytes])
+        layout_version = document["layout_version"]
+    except (ValueError, KeyError, TypeError) as error:
         fault = f"{type(error).__name__}: {error}"
         raise _damaged(fault) from error
-    rows = _in_present_layout(rows, header)
-    return StateRecord(header, row_numbers, rows, split_ids(id_bytes, id_lengths), id_places, erased)
+    record = OpenRecord(document, row_bytes, *sections)
+    return record if layout_version == LAYOUT_VERSION else _in_present_layout(record)
+
+
+def join_columns(
+    records: Sequence[OpenRecord],
+) -> tuple[NDArray[np.uint32], NDArray[np.void], NDArray[np.bytes_], NDArray[np.uint32], NDArray[np.uint32]]:
+    """Read the columns of several records as if they were one; at least one, all of one size of row.
+
+    Parameters
+    ----------
+    records
+        In the order of the log.
+
+    Returns
+    -------
+    tuple
+        Row numbers, rows, ids, places of ids, and erased rows, as in `StateRecord`.
+    """
+    row_numbers = _joined([record.row_numbers for record in records], "<u4")
+    rows = _joined([record.rows for record in records], f"V{records[0].row_bytes}")
+    places = _joined([record.id_places for record in records], "<u4")
+    erased = _joined([record.erased for record in records], "<u4")
+    lengths = _joined([record.id_lengths for record in records], "<u2").astype(np.int64)
+    id_bytes = _joined([record.id_bytes for record in records], "u1")
+    if len(records) > 1:
+        starts = np.cumsum([0, *(record.row_count for record in records[:-1])])
+        places = places + np.repeat(starts, [record.id_count for record in records]).astype(np.uint32)
+    if lengths.sum() != len(id_bytes) or places.max(initial=0) >= max(1, len(row_numbers)):
+        fault = "its ids do not belong to its rows"
+        raise _damaged(fault)
+    return row_numbers, rows, split_ids(id_bytes, lengths), places, erased
 
 
 def split_ids(id_bytes: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.bytes_]:
@@ -281,21 +288,10 @@ def split_ids(id_bytes: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArra
     return ids.view(f"S{width}").reshape(-1)
 
 
-class _Columns:
-    """Reads column after column."""
-
-    def __init__(self, packed: bytes, place: int) -> None:
-        self._packed = packed
-        self.place = place
-
-    def take(self, dtype: str, count: int) -> NDArray[Any]:
-        column = (
-            np.frombuffer(self._packed, dtype=dtype, count=count, offset=self.place) if count else np.empty(0, dtype)
-        )
-        end = self.place + column.nbytes
-        # Ids stand last and need no filling.
-        self.place = end if dtype == "u1" else end + -end % _ALIGNMENT
-        return column
+def _joined(sections: list[memoryview], dtype: str) -> NDArray[Any]:
+    if len(sections) == 1:
+        return np.frombuffer(sections[0], dtype) if len(sections[0]) else np.empty(0, dtype)
+    return np.frombuffer(b"".join(sections), dtype)
 
 
 def _read_prelude(packed: bytes) -> tuple[int, tuple[int, ...]]:
@@ -317,57 +313,16 @@ def _read_prelude(packed: bytes) -> tuple[int, tuple[int, ...]]:
     return row_bytes, _LENGTHS.unpack_from(packed, _CHECKED_FROM)
 
 
-def _in_present_layout(rows: NDArray[np.void], header: StateHeader) -> NDArray[np.void]:
-    reader = ROW_READERS.get(header.layout_version)
+def _in_present_layout(record: OpenRecord) -> OpenRecord:
+    layout_version = record.document["layout_version"]
+    reader = ROW_READERS.get(layout_version)
     if reader is None:
         known = ", ".join(map(str, ROW_READERS))
-        action = "use a newer version" if header.layout_version > LAYOUT_VERSION else "export it with the old version"
-        message = f"state record with row layout {header.layout_version}; this software reads {known}; {action}"
+        action = "use a newer version" if layout_version > LAYOUT_VERSION else "export it with the old version"
+        message = f"state record with row layout {layout_version}; this software reads {known}; {action}"
         raise IncompatibleStateError(message, code="state_layout")
-    return reader(rows, header)
-
-
-def _header_document(header: StateHeader) -> dict[str, Any]:
-    cursor = header.cursor
-    return {
-        "layout_version": header.layout_version,
-        "state_hash": header.state_hash,
-        "policy_hash": header.policy_hash,
-        "app": header.app,
-        "partition": header.partition,
-        "partition_count": header.partition_count,
-        "batch_number": header.batch_number,
-        "part": header.part,
-        "part_count": header.part_count,
-        "row_count": header.row_count,
-        "customer_count": header.customer_count,
-        "positions": dict(header.positions),
-        "knowledge_version": header.knowledge_version,
-        "pending_knowledge_version": header.pending_knowledge_version,
-        "clock": [header.clock.last_tick_ms, header.clock.sums_day, header.clock.scoring_version],
-        "term_sums": header.term_sums,
-        "term_counts": header.term_counts,
-        "renewed_day": header.renewed_day,
-        "cursor": None if cursor is None else [cursor.time_ms, base64.b64encode(cursor.after_id).decode()],
-        "extra": dict(header.extra),
-    }
-
-
-def _read_header(document: dict[str, Any]) -> StateHeader:
-    cursor = document["cursor"]
-    try:
-        after_id = None if cursor is None else base64.b64decode(cursor[1], validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error
-    return StateHeader(
-        **{
-            **document,
-            "clock": EngineClock(*document["clock"]),
-            "term_sums": tuple(map(tuple, document["term_sums"])),
-            "term_counts": tuple(document["term_counts"]),
-            "cursor": None if after_id is None else SweepCursor(cursor[0], after_id),
-        }
-    )
+    rows = reader(_joined([record.rows], f"V{record.row_bytes}"), record.header())
+    return replace(record, row_bytes=rows.dtype.itemsize, rows=memoryview(rows.tobytes()))
 
 
 def _pad(section: bytes, filler: bytes = b"\0") -> bytes:

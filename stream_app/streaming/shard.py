@@ -14,7 +14,7 @@ from stream_app.adapters.codec.decoding import EventDecoder
 from stream_app.adapters.codec.encoding import ChangeEncoder, change_headers
 from stream_app.adapters.log.port import Headers, LogRecord, Outgoing, TopicPartition
 from stream_app.adapters.log.topics import Topics
-from stream_app.adapters.state_records import StateHeader, SweepCursor
+from stream_app.adapters.state_header import StateHeader, SweepCursor
 from stream_app.domain.effects import Cause, Effects
 from stream_app.domain.events import MS_PER_DAY, EventBatch, Family
 from stream_app.domain.knowledge import Knowledge

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream_app.adapters.log.errors import FencedError, LogError
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition, Writer
-from stream_app.adapters.state_records import SweepCursor
+from stream_app.adapters.state_header import SweepCursor
 from stream_app.domain.events import MS_PER_MINUTE
 from stream_app.streaming.event_runs import EventRun
 from stream_app.streaming.inbox import Inbox

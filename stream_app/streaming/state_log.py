@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.adapters.log.topics import RECORD_BYTES_MAX
+from stream_app.adapters.state_header import StateHeader
 from stream_app.adapters.state_records import (
     ROW_OVERHEAD_BYTES,
-    StateHeader,
     StateRecord,
     encode_state_record,
     header_byte_count,
@@ -40,14 +40,30 @@ TRUNCATION_ROWS: Final = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Written:
-    """A record of the log as far as it matters when rows are to be written anew."""
+class WrittenRecord:
+    """A record of the log as far as it matters when rows are to be written anew.
 
-    number: int
+    Parameters
+    ----------
+    offset
+        Where it is.
+    batch_number
+        Its commit.
+    row_count
+        Rows in it, erased ones included.
+    id_rows
+        Shape `(n,)`: those of them that it tells with their id, or as erased.
+    """
+
     offset: int
     batch_number: int
-    size_rows: int
+    row_count: int
     id_rows: NDArray[np.uint32]
+
+    @property
+    def size_rows(self) -> int:
+        """Its size in rows."""
+        return self.row_count + RECORD_ROWS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +73,7 @@ class _Packed:
     batch_number: int
     row_counts: list[int]
     id_rows: list[NDArray[np.uint32]]
+    table_rows: int
     has_erased: bool
 
 
@@ -81,7 +98,7 @@ class StateLog:
         # Records are numbered from 1, so that 0 is of no record.
         self._number_of_row = np.zeros(1 << 12, dtype=np.int64)
         self._row_count = 0
-        self._records: deque[_Written] = deque()
+        self._records: deque[WrittenRecord] = deque()
         self._next_number = 1
         self._size_rows = 0
         self._freed_rows = 0
@@ -109,7 +126,7 @@ class StateLog:
     @property
     def is_purging(self) -> bool:
         """True while records may hold what was known of an erased customer."""
-        return bool(self._records) and self._records[0].number < self._purge_before
+        return self._first_number < self._purge_before
 
     def pack(
         self, table: CustomerTable, touched_rows: NDArray[np.int64], header: StateHeader, new_from: int
@@ -138,7 +155,7 @@ class StateLog:
         if new_from != self._row_count:
             message = f"new rows begin with {self._row_count}, not {new_from}: a commit is missing"
             raise ValueError(message)
-        touched = np.union1d(touched_rows, np.arange(new_from, len(table)))
+        touched = _with_new(touched_rows, new_from, len(table))
         self._grow(len(table))
         has_erased = bool(table.is_erased(touched).any())
         rewritten = self._oldest(touched, len(table))
@@ -149,6 +166,8 @@ class StateLog:
         header = replace(
             header,
             batch_number=self.next_batch_number,
+            part=0,
+            part_count=1,
             row_count=len(table),
             customer_count=table.customer_count,
         )
@@ -157,12 +176,13 @@ class StateLog:
             self.next_batch_number,
             [len(part) for part, _ in parts],
             [part[own | table.is_erased(part)].astype(np.uint32) for part, own in parts],
+            len(table),
             has_erased,
         )
-        return [
-            encode_state_record(_record(table, part, own, replace(header, part=number, part_count=len(parts))))
-            for number, (part, own) in enumerate(parts)
-        ]
+        if len(parts) == 1:
+            return [encode_state_record(_record(table, *parts[0], header))]
+        headers = (replace(header, part=number, part_count=len(parts)) for number in range(len(parts)))
+        return [encode_state_record(_record(table, *part, own)) for part, own in zip(parts, headers, strict=True)]
 
     def committed(self, offsets: Sequence[int]) -> int | None:
         """Take down that the packed records were written.
@@ -185,48 +205,38 @@ class StateLog:
             self.begin_purge()
         was_purging = self.is_purging
         for offset, row_count, id_rows in zip(offsets, packed.row_counts, packed.id_rows, strict=True):
-            self.wrote(offset, packed.batch_number, row_count, id_rows)
+            self.wrote(WrittenRecord(offset, packed.batch_number, row_count, id_rows), packed.table_rows)
         self._forget()
         if self._freed_rows < self._truncation_rows and (self.is_purging or not was_purging):
             return None
         self._freed_rows = 0
         return self._records[0].offset
 
-    def wrote(self, offset: int, batch_number: int, row_count: int, id_rows: NDArray[np.uint32]) -> None:
-        """Take down a record of the log.
-
-        Parameters
-        ----------
-        offset
-            Where it is.
-        batch_number
-            Its commit.
-        row_count
-            Rows in it, erased ones included.
-        id_rows
-            Shape `(n,)`: those of them that it tells with their id, or as erased.
-        """
-        size_rows = row_count + RECORD_ROWS
-        record = _Written(self._next_number, offset, batch_number, size_rows, id_rows)
+    def wrote(self, record: WrittenRecord, table_rows: int) -> None:
+        """Take down a record of the log, and how many rows the table has with its commit."""
+        self._grow(table_rows)
+        self._row_count = table_rows
+        self._batch_number = record.batch_number
+        self._number_of_row[record.id_rows] = self._next_number
         self._next_number += 1
-        self._batch_number = batch_number
         self._records.append(record)
-        self._size_rows += size_rows
-        if len(id_rows):
-            self._grow(int(id_rows.max()) + 1)
-            self._row_count = max(self._row_count, int(id_rows.max()) + 1)
-            self._number_of_row[id_rows] = record.number
-        self._advance_refresh(size_rows)
+        self._size_rows += record.size_rows
+        self._advance_refresh(record.size_rows)
+
+    def begin_purge(self) -> None:
+        """Write all rows anew, little by little, until no record is needed that was written before now."""
+        self._purge_before = self._next_number
+
+    @property
+    def _first_number(self) -> int:
+        """Number of the first record that is needed."""
+        return self._next_number - len(self._records)
 
     def _grow(self, row_count: int) -> None:
         if row_count > len(self._number_of_row):
             grown = np.zeros(max(row_count, len(self._number_of_row) * 3 // 2), dtype=np.int64)
             grown[: len(self._number_of_row)] = self._number_of_row
             self._number_of_row = grown
-
-    def begin_purge(self) -> None:
-        """Write all rows anew, little by little, until no record is needed that was written before now."""
-        self._purge_before = self._next_number
 
     def _advance_refresh(self, size_rows: int) -> None:
         """Move on the record before which touched rows get their id again."""
@@ -241,10 +251,10 @@ class StateLog:
         excess = self._size_rows + len(touched) - max(self._rows_min, LOG_RATIO * row_count)
         allowed = len(touched) + REWRITTEN_ROWS
         parts: list[NDArray[np.int64]] = []
-        for record in self._records:
-            if allowed <= 0 or (excess <= 0 and record.number >= self._purge_before):
+        for number, record in enumerate(self._records, self._first_number):
+            if allowed <= 0 or (excess <= 0 and number >= self._purge_before):
                 break
-            rows = record.id_rows[self._number_of_row[record.id_rows] == record.number].astype(np.int64)
+            rows = record.id_rows[self._number_of_row[record.id_rows] == number].astype(np.int64)
             if len(touched):
                 places = np.minimum(np.searchsorted(touched, rows), len(touched) - 1)
                 rows = rows[touched[places] != rows]
@@ -258,11 +268,21 @@ class StateLog:
         """Drop records from the front of which no row is needed; those of the last commit stay."""
         while self._records[0].batch_number != self._batch_number:
             record = self._records[0]
-            if (self._number_of_row[record.id_rows] == record.number).any():
+            if (self._number_of_row[record.id_rows] == self._first_number).any():
                 break
             self._records.popleft()
             self._size_rows -= record.size_rows
             self._freed_rows += record.size_rows
+
+
+def _with_new(touched_rows: NDArray[np.int64], new_from: int, row_count: int) -> NDArray[np.int64]:
+    """Give the rows rising, each once, with all new ones among them."""
+    touched = touched_rows
+    if not (touched[1:] > touched[:-1]).all():
+        touched = np.unique(touched)
+    if len(touched) - np.searchsorted(touched, new_from) == row_count - new_from:
+        return touched
+    return np.union1d(touched, np.arange(new_from, row_count))
 
 
 def _cut(
@@ -270,9 +290,9 @@ def _cut(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
     """Cut rows into records; at least one."""
     row_bytes = table.rows.dtype.itemsize + ROW_OVERHEAD_BYTES
-    room = RECORD_BYTES_MAX - header_byte_count(header)
-    if len(rows) * (row_bytes + ID_BYTES_MAX) <= room:
+    if len(rows) * (row_bytes + ID_BYTES_MAX) <= RECORD_BYTES_MAX // 2:
         return [(rows, needs_id)]
+    room = RECORD_BYTES_MAX - header_byte_count(header)
     sizes = np.full(len(rows), row_bytes)
     sizes[needs_id] += np.strings.str_len(table.ids_of(rows[needs_id]))
     ends = np.cumsum(sizes)

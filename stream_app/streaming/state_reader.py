@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.adapters.state_records import StateHeader, StateRecord, decode_state_record
+from stream_app.adapters.state_header import StateHeader
+from stream_app.adapters.state_records import OpenRecord, join_columns, open_state_record
 from stream_app.domain.errors import IncompatibleStateError
 from stream_app.domain.id_index import KEY_BYTES
 from stream_app.domain.memory import reserve
@@ -16,11 +17,25 @@ from stream_app.domain.policy import Policy
 from stream_app.domain.population import AxisSketch, PopulationSketch
 from stream_app.domain.rows import ERASED_TURN, RowBlock, make_blank, row_dtype
 from stream_app.domain.table import ROWS_MAX
-from stream_app.streaming.state_log import StateLog
+from stream_app.streaming.state_log import StateLog, WrittenRecord
 
-_ROWS_TOGETHER: Final = 1 << 14
-"""Records are put into the table when they hold so many rows: each call of numpy costs as much as ten rows."""
+_ROWS_TOGETHER: Final = 1 << 11
+"""Small records are put into the table so many rows at a time: each call of numpy costs as much as many rows."""
 _REBUILD: Final = "or start under a new application name and read the events from the beginning"
+_RESTORE: Final = f"restore the topic from a copy, {_REBUILD}"
+
+
+class _Place(NamedTuple):
+    """Which record of which commit."""
+
+    batch_number: int
+    part: int
+    is_last: bool
+
+    @classmethod
+    def of(cls, header: dict[str, Any]) -> _Place:
+        part = header["part"]
+        return cls(header["batch_number"], part, part + 1 == header["part_count"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,10 +90,10 @@ class StateReader:
         self._is_found = reserve(ROWS_MAX, np.dtype("S1")).view(np.bool_)
         self._long_ids: dict[int, bytes] = {}
         self._erased: list[NDArray[np.uint32]] = []
-        self._header: StateHeader | None = None
-        self._last: StateHeader | None = None
-        self._open: list[tuple[int, StateRecord]] = []
-        self._waiting: list[StateRecord] = []
+        self._last: _Place | None = None
+        self._open: list[tuple[int, OpenRecord]] = []
+        self._last_whole: OpenRecord | None = None
+        self._waiting: list[tuple[int, OpenRecord]] = []
         self._waiting_rows = 0
 
     @property
@@ -101,17 +116,22 @@ class StateReader:
         IncompatibleStateError
             When it is damaged, of another shard or policy, or when records before it are missing.
         """
-        record = decode_state_record(packed)
-        self._require_fit(record, offset)
-        self._require_order(record.header, offset)
-        self._last = record.header
+        record = open_state_record(packed)
+        try:
+            place = _Place.of(record.document)
+            self._require_fit(record, offset)
+        except (KeyError, TypeError) as error:
+            message = f"state record at offset {offset} has no complete header ({error!r}); {_RESTORE}"
+            raise IncompatibleStateError(message, code="damaged_state_record") from error
+        self._require_order(place, offset)
+        self._last = place
         self._open.append((offset, record))
-        if record.header.part + 1 < record.header.part_count:
+        if not place.is_last:
             return
         for own_offset, own in self._open:
             self._take(own_offset, own)
         self._open = []
-        self._header = record.header
+        self._last_whole = record
 
     def finish(self, log_start: int = 0) -> RecoveredShard | None:
         """Give the shard, after the last record.
@@ -131,16 +151,13 @@ class StateReader:
         IncompatibleStateError
             When records or rows are missing.
         """
-        header = self._header
-        if header is None:
+        if self._last_whole is None:
             if log_start == 0 and (self._last is None or self._last.batch_number == 1):
                 return None
-            message = (
-                f"the state log was truncated before offset {log_start}, and there is no whole commit behind; restore "
-                f"the topic from a copy, {_REBUILD}"
-            )
+            message = f"the state log begins at offset {log_start}, and there is no whole commit in it; {_RESTORE}"
             raise IncompatibleStateError(message, code="missing_state")
         self._flush()
+        header = self._last_whole.header()
         self._require_whole(header)
         rows = self._rows[: header.row_count].view(self._dtype)
         ids: NDArray[np.bytes_] = self._ids[: header.row_count]
@@ -150,61 +167,51 @@ class StateReader:
                 ids[row] = customer_id
         return RecoveredShard(ids, rows, header, self._log)
 
-    def _require_fit(self, record: StateRecord, offset: int) -> None:
-        header = record.header
-        if (header.partition, header.partition_count) != self._shard:
+    def _require_fit(self, record: OpenRecord, offset: int) -> None:
+        header = record.document
+        if (header["partition"], header["partition_count"]) != self._shard:
             partition, count = self._shard
             message = (
-                f"state record at offset {offset} is of partition {header.partition} of {header.partition_count}, this "
-                f"is partition {partition} of {count}; go back to {header.partition_count} partitions, or move the "
-                "state: stop all workers, `stream-app state export`, create the topics anew, `stream-app state import`"
+                f"state record at offset {offset} is of partition {header['partition']} of "
+                f"{header['partition_count']}, this is partition {partition} of {count}; go back to "
+                f"{header['partition_count']} partitions, or move the state: stop all workers, `stream-app state "
+                "export`, create the topics anew, `stream-app state import`"
             )
             raise IncompatibleStateError(message, code="state_partitions")
-        if header.state_hash != self._policy_hash or record.rows.dtype.itemsize != self._dtype.itemsize:
+        if header["state_hash"] != self._policy_hash or record.row_bytes != self._dtype.itemsize:
             message = (
-                f"state record at offset {offset} was written under a policy with state hash {header.state_hash}, this "
-                f"policy has {self._policy_hash} (axes, tiers, event rules, money, half-lives or horizon differ); use "
-                f"the policy it was written with, {_REBUILD}"
+                f"state record at offset {offset} was written under a policy with state hash {header['state_hash']}, "
+                f"this policy has {self._policy_hash} (axes, tiers, event rules, money, half-lives or horizon differ); "
+                f"use the policy it was written with, {_REBUILD}"
             )
             raise IncompatibleStateError(message, code="state_policy")
 
-    def _require_order(self, header: StateHeader, offset: int) -> None:
+    def _require_order(self, place: _Place, offset: int) -> None:
         last = self._last
         if last is None:
             return
-        is_whole = last.part + 1 == last.part_count
-        expected = (last.batch_number + 1, 0) if is_whole else (last.batch_number, last.part + 1)
-        if (header.batch_number, header.part) == expected:
+        number, part = (last.batch_number + 1, 0) if last.is_last else (last.batch_number, last.part + 1)
+        if (place.batch_number, place.part) == (number, part):
             return
-        if not is_whole and (header.batch_number, header.part) == (last.batch_number, 0):
+        if not last.is_last and (place.batch_number, place.part) == (last.batch_number, 0):
             # The commit was begun, never finished, and then made by the next owner.
             self._open = []
             return
         message = (
-            f"state record at offset {offset} is part {header.part} of commit {header.batch_number}; after part "
-            f"{last.part} of commit {last.batch_number}, part {expected[1]} of commit {expected[0]} should follow: "
-            f"records are missing; restore the topic from a copy, {_REBUILD}"
+            f"state record at offset {offset} is part {place.part} of commit {place.batch_number}; after part "
+            f"{last.part} of commit {last.batch_number}, part {part} of commit {number} should follow: records are "
+            f"missing; {_RESTORE}"
         )
         raise IncompatibleStateError(message, code="state_hole")
 
-    def _take(self, offset: int, record: StateRecord) -> None:
-        """Take down one record of a whole commit."""
-        erased = record.erased
-        if len(erased):
+    def _take(self, offset: int, record: OpenRecord) -> None:
+        """Take in one record of a whole commit."""
+        if record.row_count >= _ROWS_TOGETHER or record.erased_count:
+            # Erased rows come after what was known of them, and before nothing.
             self._flush()
-            if self._is_found[erased].any():
-                # What was known of them is still in records before this one.
-                self._log.begin_purge()
-        id_rows = record.row_numbers[record.id_places]
-        self._log.wrote(
-            offset,
-            record.header.batch_number,
-            len(record.row_numbers) + len(erased),
-            np.concatenate((id_rows, erased)) if len(erased) else id_rows,
-        )
-        self._waiting.append(record)
-        self._waiting_rows += len(record.row_numbers)
-        if self._waiting_rows >= _ROWS_TOGETHER or len(erased):
+        self._waiting.append((offset, record))
+        self._waiting_rows += record.row_count
+        if self._waiting_rows >= _ROWS_TOGETHER or len(self._waiting) >= _ROWS_TOGETHER or record.erased_count:
             self._flush()
 
     def _flush(self) -> None:
@@ -212,22 +219,33 @@ class StateReader:
         waiting, self._waiting, self._waiting_rows = self._waiting, [], 0
         if not waiting:
             return
-        self._require_room(max(record.header.row_count for record in waiting))
-        numbers = np.concatenate([record.row_numbers for record in waiting])
+        numbers, rows, ids, places, erased = join_columns([record for _, record in waiting])
+        row_count = max((int(own.max()) + 1 for own in (numbers, erased) if len(own)), default=0)
+        table_rows = int(waiting[-1][1].document["row_count"])
+        self._require_room(row_count, table_rows)
         # numpy assigns in the order of the index.
-        self._rows[numbers] = np.concatenate([record.rows for record in waiting])
-        id_rows = np.concatenate([record.row_numbers[record.id_places] for record in waiting])
-        ids = np.concatenate([record.ids for record in waiting])
+        self._rows[numbers] = rows
+        id_rows = numbers[places]
         self._ids[id_rows] = ids
         self._is_found[id_rows] = True
         if ids.dtype.itemsize > KEY_BYTES:
             for place in np.flatnonzero(np.strings.str_len(ids) > KEY_BYTES).tolist():
                 self._long_ids[int(id_rows[place])] = bytes(ids[place])
-        for record in waiting:
-            if len(record.erased):
-                self._erase(record.erased)
+        if len(erased):
+            self._erase(erased)
+            id_rows = np.concatenate((id_rows, erased))
+        start = 0
+        for offset, record in waiting:
+            end = start + record.id_count + record.erased_count
+            count = record.row_count + record.erased_count
+            written = WrittenRecord(offset, record.document["batch_number"], count, id_rows[start:end])
+            self._log.wrote(written, record.document["row_count"])
+            start = end
 
     def _erase(self, erased: NDArray[np.uint32]) -> None:
+        if self._is_found[erased].any():
+            # What was known of them is still in records before this one.
+            self._log.begin_purge()
         blank = np.zeros(len(erased), dtype=self._dtype)
         make_blank(blank)
         blank["turn"] = ERASED_TURN
@@ -238,9 +256,12 @@ class StateReader:
             self._long_ids.pop(row, None)
         self._erased.append(erased)
 
-    def _require_room(self, row_count: int) -> None:
-        if row_count > len(self._rows):
-            message = f"the state log has {row_count} rows, room is for {len(self._rows)}; give the worker more memory"
+    def _require_room(self, row_count: int, table_rows: int) -> None:
+        if row_count > table_rows:
+            message = f"the state log tells row {row_count - 1} of a table of {table_rows} rows; {_RESTORE}"
+            raise IncompatibleStateError(message, code="damaged_state_record")
+        if table_rows > len(self._rows):
+            message = f"the state log has {table_rows} rows, room is for {len(self._rows)}; give the worker more memory"
             raise MemoryError(message)
 
     def _require_whole(self, header: StateHeader) -> None:
@@ -252,6 +273,6 @@ class StateReader:
         if missing or found != header.customer_count:
             message = (
                 f"the state log has lost {missing} of {header.row_count} rows: it was truncated by others, or records "
-                f"were deleted; restore the topic from a copy, {_REBUILD}"
+                f"were deleted; {_RESTORE}"
             )
             raise IncompatibleStateError(message, code="missing_state")

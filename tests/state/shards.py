@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stream_app.adapters.state_records import StateHeader
+from stream_app.adapters.state_header import StateHeader
 from stream_app.domain.identifiers import pack_ids
 from stream_app.domain.policy import Policy
 from stream_app.domain.rows import row_dtype

@@ -164,7 +164,7 @@ def test_records_that_are_missing_or_damaged_are_refused_with_what_to_do(
 
 
 def test_a_truncated_log_without_records_is_refused() -> None:
-    with pytest.raises(IncompatibleStateError, match="truncated before offset 70"):
+    with pytest.raises(IncompatibleStateError, match="begins at offset 70"):
         read(make_policy(), {}, log_start=70)
 
 

@@ -19,7 +19,8 @@ from stream_app.adapters.log.sqlite.log import SqliteLog
 from stream_app.adapters.log.sqlite.topic_tables import ensure_topics
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.policy_file import load_policy
-from stream_app.adapters.state_records import StateHeader, StateRecord, encode_state_record
+from stream_app.adapters.state_header import StateHeader
+from stream_app.adapters.state_records import StateRecord, encode_state_record
 from stream_app.backtest.replay import Replay
 from stream_app.backtest.shards import Shards
 from stream_app.domain.effects import Effects
