@@ -89,15 +89,17 @@ class CompactionPass:
                 (self.noted_to, self.now_ms, self.partition_id),
             )
             return False
-        records: list[Record] = []
+        kept: list[Record] = []
+        record_count = 0
         for row in rows:
             key = (batch_key(self.partition_id, row.first),)
             [body] = connection.execute("SELECT body FROM batches WHERE id = ?", key).fetchone()
-            records += unpack(body, row.first)
-        appended_ms = max(row.appended_ms for row in rows)
-        are_tombstones_old = appended_ms < self.now_ms - TOMBSTONE_MS
-        kept = [record for record in records if self._is_kept(record, are_tombstones_old=are_tombstones_old)]
-        if len(kept) < len(records) or len(rows) > 1:
+            records = unpack(body, row.first)
+            record_count += len(records)
+            is_old = row.appended_ms < self.now_ms - TOMBSTONE_MS
+            kept += [record for record in records if self._is_kept(record, are_tombstones_old=is_old)]
+        if len(kept) < record_count or len(rows) > 1:
+            appended_ms = max(row.appended_ms for row in rows)
             self._replace(connection, rows, kept, appended_ms)
         self.rewritten_to = rows[-1].last + 1
         return True
