@@ -5,16 +5,18 @@ from __future__ import annotations
 import hmac
 import logging
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stream_app.web.problems import MEDIA_TYPE, ProblemError, problem_body
+from stream_app.web.problems import INTERNAL_ERROR, MEDIA_TYPE, ProblemError, problem_body
 from stream_app.web.settings import Role, WebSettings, hash_token
 
 COOKIE = "stream_app_token"
@@ -127,11 +129,15 @@ class Gate:
 
         try:
             self._admit(scope)
-        except ProblemError as problem:
-            await _refuse(problem, send_with_headers)
-        else:
             scope["path"] = _routable_path(scope)
             await self._app(scope, self._limited(receive), send_with_headers)
+        except ProblemError as problem:
+            await _refuse(problem, send_with_headers)
+        except Exception as error:
+            _log_bug(error)
+            if status:
+                raise
+            await _refuse(ProblemError(500, "internal_error", INTERNAL_ERROR), send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "-")
             milliseconds = (self._clock() - started) * 1000
@@ -160,9 +166,7 @@ class Gate:
         if self._settings.is_loopback and not self._tokens.are_required and not _is_local(host):
             raise ProblemError(403, "foreign_host", "this server answers to localhost and loopback addresses alone")
         origin = headers.get(b"origin")
-        if origin is not None and origin != "null" and urlsplit(origin).netloc.lower() == host.lower():
-            return
-        if origin is not None:
+        if origin is not None and not _is_same_site(origin, host):
             raise ProblemError(403, "foreign_origin", "requests from pages of other sites are refused")
 
     def _require_token(self, scope: Scope, headers: Mapping[bytes, str]) -> None:
@@ -206,11 +210,16 @@ def _too_large(bytes_max: int) -> ProblemError:
 
 
 def _is_local(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname if host and "@" not in host else None
-    if name is None:
-        return False
     try:
-        return name == "localhost" or ip_address(name).is_loopback
+        name = urlsplit(f"//{host}").hostname if "@" not in host else None
+        return name is not None and (name == "localhost" or ip_address(name).is_loopback)
+    except ValueError:
+        return False
+
+
+def _is_same_site(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower() != ""
     except ValueError:
         return False
 
@@ -243,6 +252,13 @@ def _with_security(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
     present = {name.lower() for name, _ in headers}
     own = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
     return [*headers, *((name, value) for name, value in own if name not in present)]
+
+
+def _log_bug(error: Exception) -> None:
+    """Log where an error came from, without its words, which may hold what was asked for."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}:{frame.name}" for frame in reversed(frames[-6:]))
+    _log.error("bug error=%s at=%s", type(error).__name__, places)
 
 
 async def _refuse(problem: ProblemError, send: Send) -> None:

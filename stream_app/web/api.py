@@ -72,6 +72,7 @@ def create_api(
         responses={422: {"model": Problem}},
     )
     hub = ChangeHub(model, settings)
+    api.state.hub = hub
     install_problems(api)
     api.include_router(customer_routes(model))
     api.include_router(segment_routes(model))
@@ -80,7 +81,8 @@ def create_api(
     _add_session(api, settings)
     _add_administration(api, on_rebuild)
     page = Path(str(files("stream_app.web").joinpath("page")))
-    api.mount("/", StaticFiles(directory=page, html=True, check_dir=False))
+    # Beside the routes, not mounted among them: a mount at / would answer for a route that takes another method.
+    api.router.default = StaticFiles(directory=page, html=True, check_dir=False)
     api.add_middleware(Gate, settings=settings)
     return api
 

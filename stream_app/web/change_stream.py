@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -20,6 +20,8 @@ QUEUE_MAX = 1000
 RESUMED_MAX = 10_000
 """Most changes that a listener who comes back is given; who missed more begins anew."""
 RETRY_MS = 1000
+LOOK_SECONDS = 0.5
+"""Time between looks at whether there is anything to send, where no change came."""
 TOTALS_SECONDS = 1.0
 """Populations are sent at most this often."""
 
@@ -50,6 +52,7 @@ class ChangeHub:
         self._model, self._settings = model, settings
         self._listeners: list[_Listener] = []
         self._clients: dict[str, int] = {}
+        self.is_ending: Callable[[], bool] = lambda: False
         model.listen(self._tell)
 
     @property
@@ -57,7 +60,7 @@ class ChangeHub:
         """Streams that are open."""
         return sum(self._clients.values())
 
-    @contextmanager
+    @contextlib.contextmanager
     def admitted(self, client: str) -> Iterator[None]:
         """Count a stream of a client in.
 
@@ -90,7 +93,7 @@ class ChangeHub:
 
     async def stream(
         self, wanted: Matcher, last_event_id: str | None, totals: Callable[[], bytes] | None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Give events as they are sent: what was missed, then what comes, with signs of life.
 
         Parameters
@@ -138,13 +141,10 @@ class ChangeHub:
     ) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         sent_totals, totals_at, alive_at = b"", 0.0, loop.time()
-        while True:
-            wait = TOTALS_SECONDS if totals is not None else self._settings.heartbeat_seconds
-            try:
-                async with asyncio.timeout(wait):
+        while not self.is_ending():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
                     await listener.is_awake.wait()
-            except TimeoutError:
-                pass
             listener.is_awake.clear()
             parts = []
             if listener.skipped_count:

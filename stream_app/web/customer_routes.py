@@ -43,10 +43,12 @@ def customer_routes(model: ReadModel) -> APIRouter:
     ) -> Response:
         """Give all segment changes of a customer, oldest first."""
         known = read_customer_id(customer_id)
+        if model.is_ready:
+            find_customer(model, known)
         after = read_cursor(_SEQUENCE_CURSOR, cursor)
         sequence = 0 if after is None else int(after[0])
         changes = await asyncio.to_thread(model.history.changes_of, known, sequence, limit + 1)
-        if not changes and after is None and model.customers.find(known) < 0:
+        if not changes and model.customers.find(known) < 0:
             find_customer(model, known)
         shown = changes[:limit]
         following = None

@@ -14,7 +14,7 @@ from stream_app.domain.memory import reserve
 from stream_app.domain.policy import Policy
 from stream_app.domain.population import BUCKET_COUNT
 from stream_app.domain.rating import rated, states_of
-from stream_app.domain.rows import NOT_HELD, PROSPECT, RowBlock, is_erased, row_dtype
+from stream_app.domain.rows import NOT_HELD, PROSPECT, RowBlock, row_dtype
 from stream_app.domain.table import ROWS_MAX
 
 UNKNOWN = -1
@@ -141,7 +141,10 @@ class CustomerColumns:
     def ids_at(self, places: NDArray[np.int64]) -> list[str]:
         """Give the ids at some places."""
         keys = self._keys[places].tolist()
-        return [self._long_ids.get(place, key).decode() for place, key in zip(places.tolist(), keys, strict=True)]
+        return [
+            self._long_ids.get(place, key).decode("utf-8", "replace")
+            for place, key in zip(places.tolist(), keys, strict=True)
+        ]
 
     def partition_at(self, place: int) -> int:
         """Give the partition whose shard keeps a customer."""
@@ -151,18 +154,21 @@ class CustomerColumns:
         """Give the segments at some places."""
         return [self.codes.name(code) for code in self._segments[places].tolist()]
 
-    def apply(self, partition: int, record: StateRecord) -> None:
-        """Take in rows of a partition's shard."""
+    def apply(self, partition: int, record: StateRecord) -> list[str]:
+        """Take in rows of a partition's shard; gives the ids of the customers who were erased."""
         rows = record.rows.view(self._dtype)
         places = self._places_of(partition, record.row_numbers.astype(np.int64))
         if len(record.ids):
             self._name(places[record.id_places], record.ids)
         if len(places):
-            gone = is_erased(rows)
             self._replace(places, rows)
-            self._erase(places[gone])
-        if len(record.erased):
-            self._erase(self._places_of(partition, record.erased.astype(np.int64)))
+        if not len(record.erased):
+            return []
+        gone = self._places_of(partition, record.erased.astype(np.int64))
+        gone = gone[self._segments[gone] != NOBODY]
+        erased = self.ids_at(gone)
+        self._erase(gone)
+        return erased
 
     def watermark_of(self, record: StateRecord) -> int:
         """Give the latest clock of a record's customers; -1 when it has none."""
@@ -300,5 +306,8 @@ class CustomerColumns:
         for codes, sign in ((before, -1), (after, 1)):
             distinct, counts = np.unique(codes, return_counts=True)
             for code, count in zip(distinct.tolist(), counts.tolist(), strict=True):
-                if code != NOBODY:
-                    self.populations[code] = self.populations.get(code, 0) + sign * count
+                if code == NOBODY:
+                    continue
+                left = self.populations.pop(code, 0) + sign * count
+                if left:
+                    self.populations[code] = left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import Sequence
 
@@ -46,6 +47,7 @@ class Follower:
     def __init__(self, model: ReadModel, log: Log) -> None:
         self._model, self._log, self._topics = model, log, model.topics
         self._is_rebuild_wanted = asyncio.Event()
+        self._read_again: set[int] = set()
 
     def rebuild(self) -> None:
         """Read everything again from the topics."""
@@ -68,12 +70,11 @@ class Follower:
                     assert isinstance(gap, _StateGapError)
                     _log.warning("state log truncated beyond what was read; partition=%d is read again", gap.partition)
                     self._model.forget_partition(gap.partition)
-            except* (LogError, OSError) as errors:
-                fault = str(errors.exceptions[0]) or type(errors.exceptions[0]).__name__
+                    self._read_again.add(gap.partition)
+            except* (LogError, OSError, sqlite3.Error) as errors:
                 if self._model.fault is None:
                     wait_seconds = 0.1
-                    _log.warning("the log cannot be read, trying again: %s", fault)
-                self._model.fault = fault
+                self._note(errors.exceptions[0])
             except* _RebuildError:
                 self._is_rebuild_wanted.clear()
                 await asyncio.to_thread(self._model.history.rebuild)
@@ -83,6 +84,16 @@ class Follower:
             if self._model.fault is not None:
                 await asyncio.sleep(wait_seconds)
                 wait_seconds = min(2 * wait_seconds, WAIT_SECONDS_MAX)
+
+    def _note(self, error: BaseException) -> None:
+        """Say what is wrong; a damaged history is made anew, everything else is tried again."""
+        what = "history" if isinstance(error, sqlite3.Error) else "log"
+        fault = f"the {what} cannot be used: {str(error) or type(error).__name__}"
+        if self._model.fault is None:
+            _log.warning("%s; trying again", fault)
+        self._model.fault = fault
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            self._model.history.rebuild()
 
     async def _follow(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -180,6 +191,7 @@ class Follower:
             # Only holes may be left before the end.
             progress.state_position = max(progress.state_position, end)
         self._model.fault = None
+        self._read_again.clear()
         async for partition, records in self._log.follow(starts):
             await self._apply_state(partition.partition, records)
 
@@ -194,7 +206,10 @@ class Follower:
     def _apply_state_record(self, partition: int, record: StateRecord) -> None:
         progress, number = self._model.progress_of(partition), record.header.batch_number
         if progress.batch_number and number > progress.batch_number + 1:
-            raise _StateGapError(partition)
+            if partition not in self._read_again:
+                raise _StateGapError(partition)
+            # The hole is in the log itself: the worker refuses such a log, and says so.
+            _log.warning("state log has a hole: partition=%d batch_number=%d", partition, number)
         progress.batch_number = number
         self._model.apply_state(partition, record)
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stream_app.adapters.event_rules import parse_time_ms
+from stream_app.domain.errors import SettingsError
 
 SCHEMA_VERSION = 1
 """Goes up with every change of the tables below; files of another version are made anew."""
@@ -240,6 +241,11 @@ class History:
         """Give all figures of prequential evaluation, oldest first."""
         return [record for (record,) in self._all("SELECT record FROM quality ORDER BY time_ms, number")]
 
+    def forget_customers(self, customer_ids: Iterable[str]) -> None:
+        """Delete all changes of customers who were erased; counts by hour stay, since they name nobody."""
+        with self._writing() as database:
+            database.executemany("DELETE FROM changes WHERE customer = ?", [(name.encode(),) for name in customer_ids])
+
     def changes_of(self, customer_id: bytes, after_sequence: int, limit: int) -> list[StoredChange]:
         """Give a customer's changes after a sequence number, oldest first."""
         query = f"{_SELECT} WHERE customer = ? AND sequence > ? ORDER BY sequence LIMIT ?"
@@ -314,22 +320,45 @@ class History:
 
     def _open(self) -> sqlite3.Connection:
         """Open the file; one that is damaged or of something else is made anew, since the topics hold everything."""
-        if self._path is not None and self._path.exists():
-            try:
-                database = _connect(self._path)
-                if database.execute("SELECT value FROM about WHERE name = 'identity'").fetchall() == [
-                    (self._identity,)
-                ]:
-                    return database
-                database.close()
-            except sqlite3.DatabaseError:
-                pass
-            _remove(self._path)
-        database = _connect(self._path)
-        database.executescript(f"BEGIN; {_TABLES} COMMIT;")
-        about = [("identity", self._identity), ("generation", secrets.token_hex(4))]
-        database.executemany("INSERT INTO about VALUES (?,?)", about)
+        try:
+            if self._path is not None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                known = self._open_known(self._path)
+                if known is not None:
+                    return known
+                _remove(self._path)
+            database = _connect(self._path)
+            about = [("identity", self._identity), ("generation", secrets.token_hex(4))]
+            database.executescript(f"BEGIN; {_TABLES}")
+            database.executemany("INSERT INTO about VALUES (?,?)", about)
+            database.execute("COMMIT")
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            message = f"--history: {self._path} cannot be used ({reason}); name a file in a folder that can be written"
+            raise SettingsError(message, code="unusable_history") from error
         return database
+
+    def _open_known(self, path: Path) -> sqlite3.Connection | None:
+        """Open a file that is there, if it is a history of this."""
+        if not path.exists():
+            return None
+        database = None
+        try:
+            database = _connect(path)
+            if database.execute("SELECT value FROM about WHERE name = 'identity'").fetchall() == [(self._identity,)]:
+                return database
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                message = f"--history: {path} is in use by another server; stop that one, or name another file"
+                raise SettingsError(message, code="history_in_use") from error
+            if "no such table" not in str(error):
+                raise
+        except sqlite3.DatabaseError:
+            # Damaged, or no database at all: it is made anew.
+            pass
+        if database is not None:
+            database.close()
+        return None
 
 
 def _conditions(wanted: ChangeFilter) -> tuple[list[str], list[object]]:
@@ -346,7 +375,9 @@ def _conditions(wanted: ChangeFilter) -> tuple[list[str], list[object]]:
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
-    database = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+    database = sqlite3.connect(path or ":memory:", timeout=1.0, check_same_thread=False, isolation_level=None)
+    # One server a file: two would give different changes the same number.
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
     database.execute("PRAGMA journal_mode = WAL")
     # What a crash of the machine takes is read from the topics again: positions are in the same transactions.
     database.execute("PRAGMA synchronous = NORMAL")

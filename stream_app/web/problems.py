@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +16,7 @@ from stream_app.web.answers import Problem
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:stream-app:problem"
 _ERRORS_MAX = 20
-_log = logging.getLogger(__name__)
+INTERNAL_ERROR = "the server failed on this request; its log says where"
 
 
 class ProblemError(Exception):
@@ -58,7 +57,7 @@ def _response(body: bytes, status: int, headers: Mapping[str, str] | None = None
 
 
 def install_problems(app: FastAPI) -> None:
-    """Let every error of an application be told as a problem."""
+    """Let every expected error of an application be told as a problem; the gate tells of the others."""
 
     async def on_problem(_: Request, error: Exception) -> Response:
         assert isinstance(error, ProblemError)
@@ -84,17 +83,9 @@ def install_problems(app: FastAPI) -> None:
         places = ", ".join(fault["where"] for fault in faults)
         return _response(problem_body(422, "invalid_parameter", f"not allowed: {places}", faults), 422)
 
-    async def on_bug(request: Request, error: Exception) -> Response:
-        route = request.scope.get("route")
-        # The path may hold a customer's id, and so may the error's words.
-        _log.error("bug route=%s error=%s", getattr(route, "path", "-"), type(error).__name__)
-        detail = "the server failed on this request; its log says where"
-        return _response(problem_body(500, "internal_error", detail), 500)
-
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(Exception, on_bug)
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

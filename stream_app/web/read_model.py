@@ -164,7 +164,9 @@ class ReadModel:
         if header.state_hash != self.policy.state_hash:
             message = "the state log is of another policy; start with the --policy that the worker runs under"
             raise IncompatibleStateError(message, code="other_policy_state")
-        self.customers.apply(partition, record)
+        erased = self.customers.apply(partition, record)
+        if erased:
+            self.history.forget_customers(erased)
         self.rows_applied += len(record.row_numbers)
         progress = self.progress_of(partition)
         progress.events_position = int(header.positions.get(self.topics.events, 0))

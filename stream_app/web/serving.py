@@ -97,4 +97,8 @@ def serve(api: FastAPI, bound: socket.socket) -> None:
         lifespan="on",
         ws="none",
     )
-    uvicorn.Server(config).run(sockets=[bound])
+    server = uvicorn.Server(config)
+    # Streams have no end of their own, and the server waits for all answers to be given.
+    api.state.hub.is_ending = lambda: server.should_exit
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[bound])

@@ -35,7 +35,7 @@ from stream_app.simulation.shop import simulate
 
 TOPICS = Topics("shop", "events")
 ROWS_PER_RECORD = 1500
-HOUR_MS = 3_600_000
+TICK_MS = 6 * 3_600_000
 
 
 class RecordingEngine(Engine):
@@ -89,7 +89,7 @@ class ShopLog:
         self.shards = Shards(self.policy, self.partition_count)
         self.engines = [RecordingEngine(self.policy) for _ in range(self.partition_count)]
         self.shards.engines[:] = self.engines
-        self.replay = Replay(self.shards, Learner(self.policy), [self], HOUR_MS)
+        self.replay = Replay(self.shards, Learner(self.policy), [self], TICK_MS)
         terms = {name: function.terms for name, function in self.engines[0].functions.items()}
         self.encoder = ChangeEncoder(self.policy, terms)
         self.known = [0] * self.partition_count
