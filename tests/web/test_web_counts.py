@@ -11,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from stream_app.domain.features import FeatureLayout
 from stream_app.domain.outlook import Customers
 from stream_app.web.history import HOUR_MS
 from stream_app.web.read_model import ReadModel
@@ -209,7 +210,9 @@ def test_features_of_a_customer_are_computed_as_of_the_last_tick(model: ReadMode
     assert knowledge is not None
     as_of = np.maximum(row["clock_ms"], engine.last_tick_ms)
     ours = Customers(row, as_of, knowledge.scoring, model.layout).outlook.expected_spend
-    theirs = Customers(engine.table.rows[:1], as_of, knowledge.scoring, engine.layout).outlook.expected_spend
+    theirs = Customers(
+        engine.table.rows[:1], as_of, knowledge.scoring, FeatureLayout.from_policy(shop.source.policy)
+    ).outlook.expected_spend
     assert ours.tolist() == theirs.tolist()
 
 
