@@ -12,18 +12,23 @@ from faust.app.base import BootStrategy
 
 from stream_app.adapters.faust_worker import Ending, HostWorker
 from stream_app.adapters.log.delivery import POSITION_HEADER
+from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.kafka.clients import HEARTBEAT_MS, SESSION_TIMEOUT_MS
 from stream_app.adapters.log.kafka.transport import broker_urls, register_transport
 from stream_app.adapters.log.port import TopicPartition
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.log.urls import KafkaUrl, LogUrl
 from stream_app.adapters.ownership import Ownership, Runtime
+from stream_app.domain.errors import StreamAppError
 
 End = Callable[[int, str], None]
 OpenRuntime = Callable[[End], Awaitable[Runtime]]
 
 BUFFERED_BATCHES_MAX: Final = 2
 """Batches between transport and agent; they are large, and with 64 of them the median latency was 650 ms."""
+EXIT_DEFECT: Final = 1
+EXIT_REFUSED: Final = 2
+"""Settings, topics or cluster are such that a person has to mend something."""
 _MS_PER_S: Final = 1000
 
 
@@ -73,7 +78,14 @@ class HostedApp(faust.App):
     async def on_start(self) -> None:
         """Open the runtime before anything is subscribed to."""
         await super().on_start()
-        runtime = await self.hosting.open_runtime(self.ending.call)
+        try:
+            runtime = await self.hosting.open_runtime(self.ending.call)
+        except (StreamAppError, LogError) as error:
+            # Something that a person has to mend: it is told in a line each, without a traceback.
+            reason = "; ".join([str(error), *getattr(error, "faults", ())])
+            self.ending.call(EXIT_REFUSED, reason)
+            await self.wait_until_stopped()
+            return
         self.ownership = Ownership(self.hosting.topics, runtime)
         self.add_future(self._guarded(runtime.run(), "the runtime"))
         self.add_future(self._guarded(self.ownership.make_room(self._source), "the flow of records"))
@@ -87,7 +99,7 @@ class HostedApp(faust.App):
             await work
         except Exception as error:
             self.log.exception("%s failed", what)
-            self.ending.call(1, f"{what}: {error!r}")
+            self.ending.call(EXIT_DEFECT, f"{what}: {error!r}")
 
     async def take_assignment(self, *_arguments: Any, **_named: Any) -> None:
         """Take over what the group has assigned; Faust lets records flow again when this returns.
@@ -102,7 +114,7 @@ class HostedApp(faust.App):
         except Exception as error:
             # The runtime may have said already how the process ends; if it has not, this is an error of our own.
             self.log.exception("partitions could not be taken over")
-            self.ending.call(1, f"partitions could not be taken over: {error!r}")
+            self.ending.call(EXIT_DEFECT, f"partitions could not be taken over: {error!r}")
             raise
 
     async def stop_runtime(self, *_arguments: Any, **_named: Any) -> None:
@@ -180,7 +192,7 @@ def _agent(app: HostedApp) -> Callable[[Any], Awaitable[None]]:
                 await app.hand_over(event)
             except Exception as error:
                 app.log.exception("records could not be handed over")
-                app.ending.call(1, f"records could not be handed over: {error!r}")
+                app.ending.call(EXIT_DEFECT, f"records could not be handed over: {error!r}")
                 raise
 
     return hand_over

@@ -18,6 +18,7 @@ from stream_app.cli.run import run as run_command
 from stream_app.cli.simulate import simulate as simulate_command
 from stream_app.cli.topics import topics_app
 from stream_app.cli.web import web as web_command
+from stream_app.cli.worker import worker as worker_command
 from stream_app.domain.errors import StreamAppError
 
 EXIT_USAGE = 2
@@ -61,6 +62,7 @@ app.command("judge")(judge_command)
 app.command("run")(run_command)
 app.command("simulate")(simulate_command)
 app.command("web")(web_command)
+app.command("worker")(worker_command)
 app.add_typer(policy_app, name="policy")
 app.add_typer(topics_app, name="topics")
 

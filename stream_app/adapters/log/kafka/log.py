@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -16,11 +18,13 @@ from stream_app.adapters.log.kafka.clients import REQUEST_TIMEOUT_MS, common_set
 from stream_app.adapters.log.kafka.writer import CLOSE_TIMEOUT_S, KafkaWriter, all_of, opened_producer, sent
 from stream_app.adapters.log.port import Bounds, LogRecord, Outgoing, TopicPartition, Writer
 
+ASK_AGAIN_S = 0.1
 QUESTION_TIMEOUT_S = 60.0
 """How long an answer is waited for: the restart of a broker must fit in."""
 POLL_MS = 1_000
 """How often a reader that gets nothing looks whether it is at its end."""
 
+logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 
@@ -97,15 +101,15 @@ class KafkaLog:
         assert self._committed_view is not None
         asked = KafkaPartition(*partition)
         # All three only grow; in this order of asking, start <= stable_end <= end holds in spite of it.
-        starts = await self._answer(self._full_view.beginning_offsets([asked]), f"asking for the start of {partition}")
-        stable = await self._answer(self._committed_view.end_offsets([asked]), f"asking for the end of {partition}")
-        ends = await self._answer(self._full_view.end_offsets([asked]), f"asking for the end of {partition}")
+        starts = await self._ask(self._full_view.beginning_offsets, [asked], f"asking for the start of {partition}")
+        stable = await self._ask(self._committed_view.end_offsets, [asked], f"asking for the end of {partition}")
+        ends = await self._ask(self._full_view.end_offsets, [asked], f"asking for the end of {partition}")
         return Bounds(starts[asked], stable[asked], ends[asked])
 
     async def partition_count(self, topic: str) -> int | None:
         """Give the number of a topic's partitions; None when there is no such topic."""
         assert self._admin is not None
-        (told,) = await self._answer(self._admin.describe_topics([topic]), f"asking for topic {topic}")
+        (told,) = await self._ask(self._admin.describe_topics, [topic], f"asking for topic {topic}")
         if told["error_code"] == UnknownTopicOrPartitionError.errno:
             return None
         if told["error_code"]:
@@ -186,7 +190,7 @@ class KafkaLog:
         """Let the log forget records with `offset < before`; it may keep some of them."""
         assert self._admin is not None
         wish = {KafkaPartition(*partition): RecordsToDelete(before_offset=before)}
-        await self._answer(self._admin.delete_records(wish), f"truncating {partition} before {before}")
+        await self._ask(self._admin.delete_records, wish, f"truncating {partition} before {before}")
 
     async def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Give the group's positions, of those partitions that have one."""
@@ -194,8 +198,8 @@ class KafkaLog:
         if not partitions:
             return {}
         asked = [KafkaPartition(*partition) for partition in partitions]
-        question = self._admin.list_consumer_group_offsets(self._group, partitions=asked)
-        told = await self._answer(question, f"asking for the positions of group {self._group}")
+        question = partial(self._admin.list_consumer_group_offsets, self._group, None)
+        told = await self._ask(question, asked, f"asking for the positions of group {self._group}")
         return {TopicPartition(*partition): at.offset for partition, at in told.items() if at.offset >= 0}
 
     async def _check_exists(self, partition: TopicPartition) -> None:
@@ -208,6 +212,21 @@ class KafkaLog:
             message = f"{partition.topic}-{partition.partition} does not exist ({found}): create it, or mend its name"
             raise LogError(message)
         self._known[partition.topic] = count
+
+    async def _ask(self, question: Callable[[Any], Awaitable[Any]], about: Any, what: str) -> Any:
+        """Ask until there is an answer: a cluster that is moving its leaders about says that it cannot tell yet."""
+
+        async def patient() -> Any:
+            while True:
+                try:
+                    return await question(about)
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                    logger.info("asking again what=%s error=%r", what, error)
+                await asyncio.sleep(ASK_AGAIN_S)
+
+        return await self._answer(patient(), what)
 
     async def _answer(self, question: Awaitable[Answer], what: str) -> Answer:
         try:
