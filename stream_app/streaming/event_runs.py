@@ -14,6 +14,8 @@ from stream_app.adapters.codec.decoding import EventDecoder
 from stream_app.adapters.log.port import Headers, LogRecord
 from stream_app.domain.refusals import Refusal
 
+NO_WATERMARK_MS = -1
+"""Stands for the latest event time before there was any event."""
 DEAD_LETTER_TYPE = "stream_app.dead_letter.v1"
 _UNKEYED = (
     "the record's key is not the customer id that it holds: key events by customer id (`stream-app rekey` copies a "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_app.adapters.codec.current_segments import CurrentSegmentEncoder
 from stream_app.adapters.codec.decoding import EventDecoder
-from stream_app.adapters.codec.encoding import ChangeEncoder, change_headers
+from stream_app.adapters.codec.encoding import change_headers
 from stream_app.adapters.log.port import Headers, LogRecord, Outgoing, TopicPartition
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.state_header import StateHeader, SweepCursor
@@ -20,8 +20,9 @@ from stream_app.domain.events import MS_PER_DAY, EventBatch, Family
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.policy import Policy
 from stream_app.engine import Engine
+from stream_app.streaming.change_records import ChangeRecords
 from stream_app.streaming.draft import DRAFT_ROWS_MAX, Draft, DraftWriter
-from stream_app.streaming.event_runs import DeadLetter, EventRun, EventSource, read_run
+from stream_app.streaming.event_runs import NO_WATERMARK_MS, DeadLetter, EventRun, EventSource, read_run
 from stream_app.streaming.messages import SketchMessage, SketchPurpose, encode_sketch, encode_snapshots
 from stream_app.streaming.reports import BatchReport, ShardStanding
 from stream_app.streaming.state_log import StateLog
@@ -77,24 +78,10 @@ class ShardProgress:
 
     events_position: int
     ticks_position: int
-    watermark_ms: int = -1
+    watermark_ms: int = NO_WATERMARK_MS
     reported_day: int = NO_DAY
     answered: int = -1
     is_waiting: bool = False
-
-
-class _Offsets:
-    """Sources of a run's events, as the change encoder wants them."""
-
-    def __init__(self, topic: str, partition: int, positions: NDArray[np.int64]) -> None:
-        self._begin = b'{"topic":"%b","partition":%d,"offset":' % (topic.encode(), partition)
-        self._topic, self._partition, self._positions = topic, partition, positions
-
-    def of_event(self, index: int) -> Mapping[str, object]:
-        return {"topic": self._topic, "partition": self._partition, "offset": int(self._positions[index])}
-
-    def write(self, indices: Sequence[int]) -> list[bytes]:
-        return [b"%b%d}" % (self._begin, offset) for offset in self._positions[indices].tolist()]
 
 
 class Shard:
@@ -120,8 +107,7 @@ class Shard:
         self.engine = Engine(policy)
         self.in_force = knowledge
         self._decoder = EventDecoder(policy)
-        terms = {name: function.terms for name, function in self.engine.functions.items()}
-        self._encoder = ChangeEncoder(policy, terms)
+        self._changes = ChangeRecords(self.engine, topics.events, setup.partition)
         self._source = EventSource(topics.events, setup.partition, setup.trusts_keys)
         self._writer = DraftWriter(topics, setup.partition, CurrentSegmentEncoder(policy))
         self._urn = f"urn:stream-app:{topics.app}"
@@ -311,15 +297,8 @@ class Shard:
 
     def _take(self, effects: Effects, events: EventBatch | None) -> None:
         started = time.perf_counter()
-        changes, knowledge, topics = effects.changes, self.in_force, self.setup.topics
-        positions = np.empty(0, dtype=np.int64) if events is None else events.positions
-        values = self._encoder.encode(
-            changes,
-            knowledge_version=knowledge.version,
-            event_ids=() if events is None else events.event_ids,
-            sources=_Offsets(topics.events, self.setup.partition, positions),
-            scoring=knowledge.scoring,
-        )
+        changes = effects.changes
+        values = self._changes.write(changes, events, self.in_force)
         headers: list[Headers] = [*change_headers(changes, source=self._urn)] if len(changes) else []
         self._draft.tell_changes(changes, values, headers)
         self._draft.touch(effects.touched_rows)

@@ -21,8 +21,12 @@ from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.policy_file import load_policy
 from stream_app.backtest.run import BacktestSettings, run_backtest
 from stream_app.domain.policy import Policy
+from stream_app.learning.learner import Learner
 from stream_app.simulation.settings import ShopSettings
+from stream_app.streaming.journal import JournalReplay, ReplayResult
+from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.reports import NobodyWatches
+from stream_app.streaming.shard import ShardSetup
 from stream_app.streaming.ticks import GRID_MS, TickRecord, encode_tick
 from stream_app.streaming.worker import ExitCode, Worker, WorkerSetup
 from tests.simulation import shops
@@ -238,3 +242,14 @@ async def published(log: Log, partition: int) -> list[dict[str, object]]:
     """Give the segment changes of a partition, without their sources."""
     values = await records_of(log, TOPICS.segment_changes, partition)
     return [without_source(orjson.loads(value or b"")) for value in values]
+
+
+async def replayed(log: Log, partition: int, partition_count: int) -> ReplayResult:
+    """Recompute what a shard has published from events, journal and knowledge."""
+    policy = load_policy(None)
+    feed = KnowledgeFeed(log, TOPICS.knowledge, Learner(policy).knowledge)
+    await feed.catch_up()
+    setup = ShardSetup(policy, TOPICS, partition, partition_count)
+    own = TopicPartition(TOPICS.events, partition)
+    end = (await log.committed([own]))[own]
+    return await JournalReplay(log, feed, setup).run(end)

@@ -24,6 +24,7 @@ from tests.streaming.harness import (
     opened,
     produce,
     published,
+    replayed,
     sales_of,
     tell_tick,
     working,
@@ -93,6 +94,10 @@ def test_a_worker_that_is_killed_at_any_moment_loses_nothing_and_tells_nothing_t
             async with opened(path) as log, killed(log, partition_count, rows_max) as host:
                 is_done = await live(host)
         async with opened(path) as log:
+            for partition in range(partition_count):
+                result = await replayed(log, partition, partition_count)
+                assert result.is_equal, result.difference
+                assert result.change_count == result.equal_count > 20
             return [await published(log, partition) for partition in range(partition_count)]
 
     found = asyncio.run(run())
