@@ -57,7 +57,7 @@ class WorkerSettings(BaseSettings):
     trust_partitioning
         True: a record's key need not be its customer's id.
     metrics_host, metrics_port
-        Where `/metrics` is served; port 0: nowhere.
+        Where `/metrics`, `/livez` and `/readyz` are served; without a port nowhere, with port 0 at a free one.
     log_level
         Of the worker's own log lines.
     """
@@ -71,7 +71,7 @@ class WorkerSettings(BaseSettings):
     ticks: Literal["wall", "none"] = "wall"
     trust_partitioning: bool = False
     metrics_host: str = "127.0.0.1"
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
@@ -103,6 +103,8 @@ class WorkerSettings(BaseSettings):
             load_policy(self.policy),
             ticks_by_wall_clock=self.ticks == "wall",
             trusts_keys=self.trust_partitioning,
+            metrics_host=self.metrics_host,
+            metrics_port=self.metrics_port,
             sets_up_logging=sets_up_logging,
         )
 

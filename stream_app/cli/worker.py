@@ -27,7 +27,9 @@ def worker(
             "--trust-partitioning", help="Take records whose key is not their customer's id.", flag_value=True
         ),
     ] = None,
-    metrics_port: Annotated[int | None, typer.Option("--metrics-port", help="Port of /metrics; 0: none.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", help="Port of /metrics and /readyz; 0: a free one.")
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
 
 from stream_app.adapters.faust_app import End, Hosting
 from stream_app.adapters.log.opening import open_log
@@ -14,10 +17,13 @@ from stream_app.adapters.log.topic_setup import check_topics, create_topics
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.log.urls import LogUrl, SqliteUrl
 from stream_app.domain.policy import Policy
-from stream_app.streaming.reports import NobodyWatches
+from stream_app.streaming.metrics import Metrics, PopulationCollector
+from stream_app.streaming.metrics_server import MetricsServer
 from stream_app.streaming.worker import Worker, WorkerSetup
 
 _NS_PER_MS = 1_000_000
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class WorkerOptions:
         True: time passes by the wall clock; False: only by what stands in the topics.
     trusts_keys
         True: a record's key need not be its customer's id.
+    metrics_host, metrics_port
+        Where metrics and health are served; port None: nowhere, 0: at a free one.
     sets_up_logging
         True: logging is set up already.
     """
@@ -45,11 +53,13 @@ class WorkerOptions:
     policy: Policy
     ticks_by_wall_clock: bool = True
     trusts_keys: bool = False
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
     sets_up_logging: bool = False
 
 
 class HostedWorker:
-    """A worker and the client of its log, opened and closed together.
+    """A worker, the client of its log and the server of its metrics, opened and closed together.
 
     Parameters
     ----------
@@ -57,11 +67,14 @@ class HostedWorker:
         Owns shards.
     log
         Started.
+    metrics
+        Started, or None.
     """
 
-    def __init__(self, worker: Worker, log: Log) -> None:
+    def __init__(self, worker: Worker, log: Log, metrics: MetricsServer | None) -> None:
         self._worker = worker
         self._log = log
+        self._metrics = metrics
 
     async def assign(self, partitions: set[int], owns_learner: bool) -> dict[TopicPartition, int]:
         """Take over what is new; see `Worker.assign`."""
@@ -87,6 +100,8 @@ class HostedWorker:
         """Give everything up, and close the log."""
         await self._worker.stop()
         await self._log.stop()
+        if self._metrics is not None:
+            self._metrics.stop()
 
 
 def hosting(options: WorkerOptions) -> Hosting:
@@ -99,9 +114,21 @@ def hosting(options: WorkerOptions) -> Hosting:
         setup = WorkerSetup(
             options.policy, options.topics, count, options.ticks_by_wall_clock, trusts_keys=options.trusts_keys
         )
-        return HostedWorker(Worker(setup, log, NobodyWatches(), wall_clock_ms, end), log)
+        registry = CollectorRegistry()
+        worker = Worker(setup, log, Metrics(registry, wall_clock_ms), wall_clock_ms, end)
+        registry.register(PopulationCollector(worker, options.policy))
+        return HostedWorker(worker, log, _served(options, registry, worker))
 
     return Hosting(options.url, options.topics, open_runtime, options.sets_up_logging)
+
+
+def _served(options: WorkerOptions, registry: CollectorRegistry, worker: Worker) -> MetricsServer | None:
+    if options.metrics_port is None:
+        return None
+    server = MetricsServer(registry, is_alive=lambda: True, is_ready=lambda: worker.is_ready)
+    server.start(options.metrics_host, options.metrics_port)
+    logger.info("metrics served host=%s port=%s", options.metrics_host, server.port)
+    return server
 
 
 def _checked_partition_count(options: WorkerOptions) -> int:
