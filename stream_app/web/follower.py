@@ -167,7 +167,7 @@ class Follower:
 
     async def _follow_knowledge(self, starts: dict[TopicPartition, int]) -> None:
         async for partition, records in self._log.follow(starts):
-            told = [(_kind(record), record.value) for record in records if record.value is not None]
+            told = [(_kind(record), record.value) for record in records if record.value and _kind(record) in _TOLD]
             self._model.apply_knowledge(_batch(partition, records), told)
 
     async def _follow_state(self, count: int) -> None:
@@ -228,6 +228,10 @@ class Follower:
 def _batch(partition: TopicPartition, records: Sequence[LogRecord]) -> Batch:
     last = records[-1]
     return Batch(partition.topic, partition.partition, last.offset + 1, fingerprint(last.value))
+
+
+_TOLD = ("renewal", "switch", "quality")
+"""Kinds of records that readers need; the others are between the learner and the shards."""
 
 
 def _kind(record: LogRecord) -> str:
