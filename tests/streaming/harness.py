@@ -25,7 +25,7 @@ from stream_app.learning.learner import Learner
 from stream_app.simulation.settings import ShopSettings
 from stream_app.streaming.journal import JournalReplay, ReplayResult
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
-from stream_app.streaming.reports import NobodyWatches
+from stream_app.streaming.reports import NobodyWatches, Observer
 from stream_app.streaming.shard import ShardSetup
 from stream_app.streaming.ticks import GRID_MS, TickRecord, encode_tick
 from stream_app.streaming.worker import ExitCode, Worker, WorkerSetup
@@ -159,13 +159,13 @@ def end_of(sales: Sequence[Sale]) -> int:
 
 
 @asynccontextmanager
-async def working(log: Log, partition_count: int, policy: Policy | None = None) -> AsyncIterator[Host]:
+async def working(log: Log, partition_count: int, observer: Observer | None = None) -> AsyncIterator[Host]:
     """Run a worker that owns everything."""
-    setup = WorkerSetup(
-        policy if policy is not None else load_policy(None), TOPICS, partition_count, ticks_by_wall_clock=False
-    )
+    setup = WorkerSetup(load_policy(None), TOPICS, partition_count, ticks_by_wall_clock=False)
     ends: list[tuple[ExitCode, str]] = []
-    worker = Worker(setup, log, NobodyWatches(), lambda: 1 << 41, lambda code, text: ends.append((code, text)))
+    worker = Worker(
+        setup, log, observer or NobodyWatches(), lambda: 1 << 41, lambda code, text: ends.append((code, text))
+    )
     positions = await worker.assign(set(range(partition_count)), owns_learner=True)
     try:
         yield Host(log, worker, positions, ends)
