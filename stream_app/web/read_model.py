@@ -88,6 +88,10 @@ class RateMeter:
         return max(total - base, 0) / max(now_seconds - since, 1.0)
 
 
+IN_FORCE = ("renewal", "switch")
+"""Kinds of records whose knowledge comes into force."""
+
+
 class ReadModel:
     """Everything that is known of the topics. One thread changes and reads it; only the history is behind a lock.
 
@@ -196,12 +200,12 @@ class ReadModel:
             listener(changes)
 
     def apply_knowledge(self, batch: Batch, records: Sequence[tuple[str, bytes]]) -> None:
-        """Take in records of the knowledge topic, each with its kind: `renewal`, `switch` or `quality`."""
+        """Take in records of the knowledge topic, each with its kind; what shards are asked is left out."""
         figures = []
         for kind, record in records:
             if kind == "quality":
                 figures.append((int(orjson.loads(record)["time_ms"]), record))
-            else:
+            elif kind in IN_FORCE:
                 self.knowledge.add(record)
         if figures:
             self.history.add_quality(batch, figures)
