@@ -94,6 +94,15 @@ class PendingSnapshots:
         for known in [known for known in self._days if known < day - self._days_max]:
             del self._days[known]
 
+    def forget_customer(self, customer_id: bytes) -> None:
+        """Forget all snapshots of a customer."""
+        for day, block in list(self._days.items()):
+            kept = np.flatnonzero(block.customer_ids != customer_id)
+            if len(kept):
+                self._days[day] = block.take(kept)
+            else:
+                del self._days[day]
+
     def find(
         self, customer_ids: NDArray[np.bytes_], times_s: NDArray[np.int64]
     ) -> tuple[SnapshotBlock, NDArray[np.int64]]:

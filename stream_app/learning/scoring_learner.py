@@ -96,6 +96,12 @@ class ScoringLearner:
         if snapshots is not None and len(snapshots):
             self._taken_in.append(snapshots)
 
+    def forget(self, customer_id: bytes) -> None:
+        """Drop all that is kept of a customer; what models have learned from it stays in their weights."""
+        block = self._read_taken_in()
+        self._waiting = [block.take(np.flatnonzero(block.customer_ids != customer_id))]
+        self._pending.forget_customer(customer_id)
+
     def _read_taken_in(self) -> SnapshotBlock:
         """Give everything that waits; many ticks are read at once, since each call of numpy costs."""
         if self._taken_in:

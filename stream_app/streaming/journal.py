@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import islice
 
 import msgspec
@@ -12,13 +11,17 @@ import numpy as np
 
 from stream_app.adapters.codec.decoding import EventDecoder
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition
+from stream_app.adapters.log.topics import Topics
 from stream_app.domain.effects import Effects
-from stream_app.domain.errors import IncompatibleStateError
+from stream_app.domain.errors import IncompatibleStateError, SettingsError
 from stream_app.domain.events import EventBatch
 from stream_app.domain.knowledge import Knowledge
+from stream_app.domain.policy import Policy
 from stream_app.engine import Engine
+from stream_app.learning.learner import Learner
 from stream_app.streaming.change_records import ChangeRecords
 from stream_app.streaming.draft import DRAFT_ROWS_MAX
+from stream_app.streaming.erasure import hash_of_customer, is_erasure
 from stream_app.streaming.event_runs import NO_WATERMARK_MS, EventSource, read_run
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.shard import ShardSetup
@@ -52,11 +55,6 @@ class JournalEntry(msgspec.Struct, frozen=True):
 
 
 _decoder = msgspec.json.Decoder(JournalEntry)
-
-
-def hash_of_customer(customer_id: bytes) -> str:
-    """Give the blake2b-128 of a customer id in hexadecimal: who knows the id finds it again, nobody else does."""
-    return blake2b(customer_id, digest_size=16).hexdigest()
 
 
 def read_entry(record: LogRecord) -> JournalEntry:
@@ -210,7 +208,10 @@ class JournalReplay:
     async def _apply(self, position: int, end: int, knowledge: Knowledge, comparison: _Comparison) -> int:
         if position >= end:
             return position
-        async for records in self._log.read(self._events, position, end):
+        async for chunk in self._log.read(self._events, position, end):
+            records = [record for record in chunk if not is_erasure(record)]
+            if not records:
+                continue
             run = read_run(records, self._decoder, NO_WATERMARK_MS, source=self._source)
             batch = run.decoded.batch
             for start in range(0, len(batch), DRAFT_ROWS_MAX):
@@ -240,3 +241,31 @@ class JournalReplay:
         async for records in self._log.read(partition, bounds.start, bounds.stable_end):
             for record in records:
                 yield record.value or b""
+
+
+async def replay_partitions(
+    log: Log, topics: Topics, policy: Policy, partitions: Sequence[int] | None, *, trusts_keys: bool
+) -> dict[int, ReplayResult]:
+    """Replay partitions, all of them unless some are named.
+
+    Raises
+    ------
+    SettingsError
+        When there is no such topic or partition, or nothing was committed yet.
+    IncompatibleStateError
+        As `JournalReplay.run`.
+    """
+    count = await log.partition_count(topics.events)
+    chosen = partitions if partitions else range(count or 0)
+    if count is None or max(chosen, default=0) >= count:
+        message = f"{topics.events} has {count or 'no'} partitions; name the topic with --events, and partitions it has"
+        raise SettingsError(message)
+    feed = KnowledgeFeed(log, topics.knowledge, Learner(policy).knowledge)
+    await feed.catch_up()
+    told = await log.committed([TopicPartition(topics.events, partition) for partition in chosen])
+    results = {}
+    for partition in chosen:
+        end = told.get(TopicPartition(topics.events, partition), 0)
+        setup = ShardSetup(policy, topics, partition, count, trusts_keys=trusts_keys)
+        results[partition] = await JournalReplay(log, feed, setup).run(end)
+    return results

@@ -21,6 +21,7 @@ from stream_app.domain.rows import row_dtype
 from stream_app.domain.snapshots import Snapshots, join_snapshots
 from stream_app.learning.learner import Learner
 from stream_app.streaming.messages import (
+    ForgettingMessage,
     Notice,
     NoticeKind,
     SketchMessage,
@@ -87,6 +88,8 @@ class LearnerMachine:
         self.policy, self._partition_count = policy, partition_count
         self.learner = Learner(policy)
         self.closed_day = -1
+        self.has_forgotten = False
+        """True from when a customer was erased until the state was saved: older states still hold the customer."""
         self._row_type = row_dtype(len(policy.axes), policy.horizon_periods)
         self._reports: dict[int, deque[SketchMessage]] = {p: deque() for p in range(partition_count)}
         self._latest: dict[int, PopulationSketch] = {}
@@ -133,6 +136,8 @@ class LearnerMachine:
         self._cause, self._told = offset, []
         if isinstance(message, SnapshotsMessage):
             self._waiting.append(message.snapshots)
+        elif isinstance(message, ForgettingMessage):
+            self._forget(message.customer_id)
         elif message.purpose is SketchPurpose.DAY:
             if message.day > self.closed_day:
                 self._reports[message.partition].append(message)
@@ -141,6 +146,11 @@ class LearnerMachine:
         while self._advance():
             pass
         return self._told
+
+    def _forget(self, customer_id: bytes) -> None:
+        self._waiting = [_select(own, own.customer_ids != customer_id) for own in self._waiting]
+        self.learner.models.forget(customer_id)
+        self.has_forgotten = True
 
     def _take_answer(self, message: SketchMessage) -> None:
         asked = self._round

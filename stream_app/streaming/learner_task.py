@@ -175,7 +175,9 @@ class LearnerTask:
             # What a former life has told already is not told again.
             if notices and record.offset > self._published_cause:
                 await self._publish(notices)
-            if self._unsaved_bytes > max(SAVED_BYTES_MIN, SAVED_RATIO * self._saved_bytes):
+            if self.machine.has_forgotten or self._unsaved_bytes > max(
+                SAVED_BYTES_MIN, SAVED_RATIO * self._saved_bytes
+            ):
                 await self._save()
             self.progress_count += 1
             await asyncio.sleep(0)
@@ -197,6 +199,7 @@ class LearnerTask:
         saved = SavedLearner(self._position, -1, state)
         offset = await self._commit([Outgoing(self._state.topic, 0, encode_learner(saved))])
         self._saved_bytes, self._unsaved_bytes = len(state), 0
+        self.machine.has_forgotten = False
         try:
             await self._services.log.truncate(self._input, self._position)
             await self._services.log.truncate(self._state, offset)

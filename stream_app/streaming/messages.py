@@ -61,8 +61,14 @@ class _WireSnapshots(msgspec.Struct, tag="snapshots"):
     rows: bytes
 
 
+class _WireForgetting(msgspec.Struct, tag="forget"):
+    format_version: int
+    partition: int
+    customer_id: bytes
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_WireSketch | _WireSnapshots)
+_decoder = msgspec.msgpack.Decoder(_WireSketch | _WireSnapshots | _WireForgetting)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +102,19 @@ class SnapshotsMessage:
 
     partition: int
     snapshots: Snapshots
+
+
+@dataclass(frozen=True, slots=True)
+class ForgettingMessage:
+    """A customer of a shard was erased."""
+
+    partition: int
+    customer_id: bytes
+
+
+def encode_forgetting(partition: int, customer_id: bytes) -> bytes:
+    """Write that a customer was erased."""
+    return _encoder.encode(_WireForgetting(FORMAT_VERSION, partition, customer_id))
 
 
 def encode_sketch(message: SketchMessage) -> bytes:
@@ -145,13 +164,13 @@ def encode_snapshots(partition: int, snapshots: Snapshots) -> list[bytes]:
     ]
 
 
-def decode_input(record: bytes, row_type: np.dtype[np.void]) -> SketchMessage | SnapshotsMessage:
+def decode_input(record: bytes, row_type: np.dtype[np.void]) -> SketchMessage | SnapshotsMessage | ForgettingMessage:
     """Read a record of `<app>-learner-input`.
 
     Parameters
     ----------
     record
-        What `encode_sketch` or `encode_snapshots` wrote.
+        What one of the functions above wrote.
     row_type
         Layout of the rows in snapshots.
 
@@ -166,6 +185,8 @@ def decode_input(record: bytes, row_type: np.dtype[np.void]) -> SketchMessage | 
         if isinstance(wire, _WireSketch):
             sketch = PopulationSketch(wire.scoring_version, tuple(map(_axis, wire.axes)))
             return SketchMessage(SketchPurpose(wire.purpose), wire.partition, wire.day, wire.time_ms, sketch)
+        if isinstance(wire, _WireForgetting):
+            return ForgettingMessage(wire.partition, wire.customer_id)
         _require("row layout", wire.layout_version, LAYOUT_VERSION)
         times_ms = np.frombuffer(wire.times_ms, dtype="<i8").astype(np.int64)
         rows: NDArray[np.void] = np.frombuffer(wire.rows, dtype=row_type)

@@ -22,8 +22,15 @@ from stream_app.domain.policy import Policy
 from stream_app.engine import Engine
 from stream_app.streaming.change_records import ChangeRecords
 from stream_app.streaming.draft import DRAFT_ROWS_MAX, Draft, DraftWriter
+from stream_app.streaming.erasure import hash_of_customer
 from stream_app.streaming.event_runs import NO_WATERMARK_MS, DeadLetter, EventRun, EventSource, read_run
-from stream_app.streaming.messages import SketchMessage, SketchPurpose, encode_sketch, encode_snapshots
+from stream_app.streaming.messages import (
+    SketchMessage,
+    SketchPurpose,
+    encode_forgetting,
+    encode_sketch,
+    encode_snapshots,
+)
 from stream_app.streaming.reports import BatchReport, ShardStanding
 from stream_app.streaming.state_log import StateLog
 from stream_app.streaming.state_reader import RecoveredShard
@@ -207,9 +214,9 @@ class Shard:
         self._count_events(events, effects)
         self._take(effects, events)
 
-    def finish(self, run: EventRun) -> None:
-        """Note that a run is used up."""
-        self.progress.events_position = run.end
+    def finish(self, end: int) -> None:
+        """Note that everything before an offset is used up."""
+        self.progress.events_position = end
 
     def due_ticks(self, run: EventRun | None) -> NDArray[np.int64]:
         """Give the ticks to apply before the next event; see `TickSchedule.due`."""
@@ -244,6 +251,19 @@ class Shard:
         if day > self.progress.reported_day:
             self.progress.reported_day, self.progress.is_waiting = day, True
             self._answer(SketchPurpose.DAY, day, last_ms, None)
+
+    def erase(self, customer_id: bytes) -> None:
+        """Forget a customer: the row, the current segment, and what the learner has."""
+        rows = self.engine.erase(np.array([customer_id], dtype=np.bytes_))
+        self._draft.touch(rows)
+        self._draft.tombstones.append(customer_id)
+        self._draft.tell_learner([encode_forgetting(self.setup.partition, customer_id)])
+        self._draft.note(
+            kind="erase",
+            events_position=self.progress.events_position,
+            knowledge_version=self.in_force.version,
+            customer_hash=hash_of_customer(customer_id),
+        )
 
     def answer(self, purpose: SketchPurpose, day: int, question: tuple[int, int, Knowledge]) -> None:
         """Answer a question of the learner: its offset, its time, and the knowledge whose scoring is asked for."""

@@ -16,6 +16,7 @@ from stream_app.adapters.log.errors import FencedError, LogError
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition, Writer
 from stream_app.adapters.state_header import SweepCursor
 from stream_app.domain.events import MS_PER_MINUTE
+from stream_app.streaming.erasure import is_erasure, split_at_erasures
 from stream_app.streaming.event_runs import EventRun
 from stream_app.streaming.inbox import Inbox
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
@@ -212,12 +213,19 @@ class ShardTask:
                 await self._wait_for_day()
             records = self.inbox.take()
             if records or len(shard.due_ticks(None)):
-                await self._work_off(records)
+                for run in split_at_erasures(records) if records else ((),):
+                    await self._work_off(run)
+                await self._commit()
             elif not self._waiting_ticks:
                 await self._wake.wait()
 
     async def _work_off(self, records: Sequence[LogRecord]) -> None:
+        """Use records up, which are events, or a command on its own; what is left is to be committed."""
         shard, feed = self.shard, self._services.feed
+        if records and is_erasure(records[0]):
+            shard.erase(records[0].key or b"")
+            shard.finish(records[0].offset + 1)
+            return
         run: EventRun | None = shard.read(records) if records else None
         while True:
             self._take_ticks()
@@ -236,8 +244,7 @@ class ShardTask:
             if shard.is_full:
                 await self._commit()
         if run is not None:
-            shard.finish(run)
-        await self._commit()
+            shard.finish(run.end)
 
     def _take_ticks(self) -> None:
         if self._waiting_ticks:
