@@ -162,6 +162,15 @@ def test_the_worth_of_each_tier_is_that_of_the_comparison(page: Page, comparison
             ]
 
 
+def test_predictions_of_each_policy_are_shown_with_their_horizon(page: Page, comparison: ComparisonRun) -> None:
+    table = {row[0]: row[1:] for row in page.table_with("Predictions", "careful", "eager", "other")[1:]}
+    told = [comparison.document["predictions"][name] for name in ("careful", "eager", "other")]
+
+    shown = [cell.split("|")[0].strip() for cell in table["Ranking of spend (nGini)"]]
+    assert shown == [f"{own['normalized_gini']:.3f}" for own in told]
+    assert table["Looking ahead"] == [f"{own['horizon_days']} days" for own in told]
+
+
 def test_treatments_are_shown_with_their_customers(page: Page, comparison: ComparisonRun) -> None:
     tables = [table for table in page.tables if table[0][:2] == ["Segment", "channel"]]
     for table, told in zip(tables, comparison.document["treatments"].values(), strict=True):

@@ -95,6 +95,17 @@ def test_figures_of_each_policy_are_those_of_its_own_summary(out: Path, document
                 assert lift == pytest.approx(own["revenue"]["share_by_tier"][tier] / share)
 
 
+def test_predictions_of_each_policy_are_those_of_its_own_summary(out: Path, document: dict[str, Any]) -> None:
+    for name in ("careful", "eager"):
+        told = json.loads((out / name / "summary.json").read_bytes())["predictions"]
+        figures = document["predictions"][name]
+        assert figures["horizon_days"] == told["methods"]["horizon_days"]
+        assert figures["cutoffs"] == len(told["methods"]["cutoffs"]) > 0
+        assert figures["held_cap20"] == told["methods"]["held_cap20"]
+        for figure in ("normalized_gini", "cap20", "hit20", "buy_auc", "growth_auc", "growth_lift10"):
+            assert figures[figure] == told["methods"]["means"]["scores"][figure]
+
+
 def test_the_matrix_and_the_directions_are_those_of_the_segments(out: Path, document: dict[str, Any]) -> None:
     first, second = segments_of(out / "careful"), segments_of(out / "eager")
     (pair,) = document["pairs"]

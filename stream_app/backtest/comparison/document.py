@@ -10,9 +10,20 @@ from stream_app.backtest.comparison.crossing import Crossing, DifferingCustomer
 from stream_app.backtest.comparison.hysteresis import HysteresisTally
 from stream_app.backtest.comparison.results import ComparedRun, ComparisonResult, Example, ExampleView, PolicyPair
 from stream_app.backtest.comparison.watch import MARK_DAYS
+from stream_app.backtest.judging.judgement import SCORES
 from stream_app.backtest.run import REPORT_NAME
 from stream_app.backtest.summary import iso_time
 
+PREDICTION_FIGURES: Final = (
+    "normalized_gini",
+    "cap20",
+    "held_cap20",
+    "hit20",
+    "buy_auc",
+    "growth_auc",
+    "growth_lift10",
+)
+"""Figures of `judge` that hold policies against each other; see `docs/judging.md`."""
 SCHEMA_VERSION: Final = 1
 """Raised when a key changes its meaning or goes away; new keys do not count."""
 
@@ -37,6 +48,8 @@ def build_document(result: ComparisonResult) -> dict[str, Any]:
         - `differences`: `setting` and `values` (policy to text or null)
         - `axes`: for each axis `axis` and `policies` (policy to figures, see `_axis_figures`; null without that axis)
         - `treatments`: policy to `rules`, `human_customers` (`end`, `mean`), `handovers`
+        - `predictions`: policy to `horizon_days`, `customers`, `cutoffs`, a figure for each name of
+          `PREDICTION_FIGURES` (mean over the cutoffs, or null) and `drift_alarms`
         - `pairs`: `first`, `second`, `axes` (see `_crossing`), `examples`
         - `notes`
 
@@ -60,6 +73,7 @@ def build_document(result: ComparisonResult) -> dict[str, Any]:
             for name in result.axis_names
         ],
         "treatments": {run.name: _treatments(run) for run in runs},
+        "predictions": {run.name: _predictions(run) for run in runs},
         "pairs": [_pair(pair) for pair in result.pairs],
         "notes": list(result.notes),
     }
@@ -186,6 +200,22 @@ def _treatments(run: ComparedRun) -> dict[str, Any]:
             "back": run.hand_back_count,
             "busiest_day": None if busiest is None else {"day": iso_time(busiest[0]), "to_people": busiest[1]},
         },
+    }
+
+
+def _predictions(run: ComparedRun) -> dict[str, Any]:
+    """Take how good the predictions of a run were from its summary; null where the log was too short to tell."""
+    predictions = run.summary["predictions"] or {}
+    methods = predictions.get("methods") or {}
+    own = methods.get("means", {}).get(SCORES, {})
+    figures = {name: own.get(name) for name in PREDICTION_FIGURES if name != "held_cap20"}
+    return {
+        "horizon_days": methods.get("horizon_days"),
+        "customers": methods.get("customers"),
+        "cutoffs": len(methods.get("cutoffs", ())),
+        **figures,
+        "held_cap20": methods.get("held_cap20"),
+        "drift_alarms": {name: each["alarms"] for name, each in predictions.get("drift", {}).items()},
     }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import quote
 
 from stream_app.backtest.comparison.policies import Difference
 from stream_app.backtest.comparison.results import ComparedRun, ComparisonResult, PolicyPair
-from stream_app.backtest.report.figure import Column, DataTable, data_table, swatch
+from stream_app.backtest.report.figure import Column, DataTable, data_table, empty, swatch
 from stream_app.backtest.report.formats import MINUS, date, parse_time_ms, percent, whole
 from stream_app.backtest.report.markup import Markup, join, tag
 from stream_app.backtest.results import STATE_COUNT, AxisResult
@@ -158,6 +158,50 @@ def glance_table(result: ComparisonResult, axis: str) -> Markup:
         data_table(DataTable([Column("Figure"), *policy_heads(result)], rows)),
         class_="chart glance",
     )
+
+
+def predictions_figure(result: ComparisonResult, document: Mapping[str, Any]) -> Markup:
+    """Show how good the predictions under the tiers were, for each policy."""
+    told = [document["predictions"][run.name] for run in result.runs]
+    title = "How good the predictions are"
+    if not any(own["cutoffs"] for own in told):
+        return empty(title, "The log is too short: that takes a horizon after a day on which customers were scored.")
+    figures: list[tuple[str, str, Show, Show]] = [
+        ("normalized_gini", "Ranking of spend (nGini)", _three, _signed(_three)),
+        ("cap20", "Spend of the best 20 % by score", percent, points),
+        ("held_cap20", "The same by held tier, then score", percent, points),
+        ("hit20", "Best spenders found among the best 20 %", percent, points),
+        ("buy_auc", "Telling buyers from others (AUC)", _three, _signed(_three)),
+        ("growth_auc", "Telling who spends more (AUC)", _three, _signed(_three)),
+        ("growth_lift10", "Growth among the best 10 % by growth score, lift", _two, _signed(_two)),
+    ]
+    rows: list[tuple[float | None, Sequence[str]]] = [
+        (None, [label, *_cells([own[name] for own in told], show, show_change)])
+        for name, label, show, show_change in figures
+    ]
+    horizons = [NOTHING if own["horizon_days"] is None else f"{own['horizon_days']} days" for own in told]
+    rows.append((None, ["Looking ahead", *horizons]))
+    alarms = [NOTHING if not own["drift_alarms"] else whole(sum(own["drift_alarms"].values())) for own in told]
+    rows.append((None, ["Alarms that predictions became worse", *alarms]))
+    words = (
+        "What was predicted every four weeks, held against what came, as in each policy's own report. Policies that "
+        "look equally far ahead can be compared."
+    )
+    return tag(
+        "figure",
+        tag("figcaption", tag("h3", title), tag("p", words)),
+        data_table(DataTable([Column("Predictions"), *policy_heads(result)], rows)),
+        class_="chart glance",
+        id="predictions",
+    )
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def points(share: float) -> str:

@@ -20,6 +20,7 @@ from stream_app.backtest.comparison.glance import (
     policies_section,
     policy_colour,
     policy_heads,
+    predictions_figure,
 )
 from stream_app.backtest.comparison.policies import SEPARATOR
 from stream_app.backtest.comparison.results import ComparedRun, ComparisonResult, TreatmentLoad
@@ -119,6 +120,7 @@ def render_comparison(result: ComparisonResult, document: Mapping[str, Any]) -> 
             "main",
             policies_section(result),
             *(_axis_section(result, axis) for axis in result.axis_names),
+            tag("section", tag("h2", "Predictions"), predictions_figure(result, document)),
             _treatments(result),
             *(example_cards(pair, (0, place)) for place, pair in enumerate(result.pairs, start=1)),
         ),
