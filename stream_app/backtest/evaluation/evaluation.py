@@ -122,7 +122,7 @@ class Evaluation:
         return {
             "horizon_days": self._policy.horizon_periods * PERIOD_DAYS,
             "prequential": prequential_document(evaluation),
-            "drift": {"buying": _drift(evaluation.buy_watch), "growth": _drift(evaluation.growth_watch)},
+            "drift": drift_document(evaluation),
             "scoring_switches": self._switches.found,
             "methods": methods,
             "notes": notes,
@@ -156,6 +156,11 @@ def prequential_document(evaluation: PrequentialEvaluation) -> dict[str, Any]:
         ],
         "tables": {each.name: getattr(tables, each.name).tolist() for each in fields(OutcomeTables)},
     }
+
+
+def drift_document(evaluation: PrequentialEvaluation) -> dict[str, Any]:
+    """Give the alarms on the loss of `buying` and `growth` as plain values: how many, and the last ones."""
+    return {"buying": _drift(evaluation.buy_watch), "growth": _drift(evaluation.growth_watch)}
 
 
 def _overall(windows: Sequence[WindowFigures]) -> dict[str, float | None]:
