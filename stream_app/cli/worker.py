@@ -23,9 +23,7 @@ def worker(
     ] = None,
     trust_partitioning: Annotated[
         bool | None,
-        typer.Option(
-            "--trust-partitioning", help="Take records whose key is not their customer's id.", flag_value=True
-        ),
+        typer.Option("--trust-partitioning", help="Take records whose key is not their customer's id."),
     ] = None,
     metrics_port: Annotated[
         int | None, typer.Option("--metrics-port", help="Port of /metrics and /readyz; 0: a free one.")
