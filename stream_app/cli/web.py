@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from stream_app.cli.topics import AppOption, EventsOption
+
 if TYPE_CHECKING:
     from stream_app.web.settings import Role
 
 
 def web(
     *,
-    log: str | None = typer.Option(None, metavar="URL", help="kafka://host:9092, sqlite:///abs/path or sqlite:file."),
-    app: str = typer.Option("segments", metavar="NAME", help="Name of the application, as its worker was given it."),
-    events: str = typer.Option("customer-events", metavar="TOPIC", help="Topic of the customer events, to tell lag."),
+    log: str | None = typer.Option(
+        None, envvar="STREAM_APP_LOG", metavar="URL", help="kafka://host:9092, sqlite:///abs/path or sqlite:relative."
+    ),
+    app: AppOption = "segments",
+    events: EventsOption = "customer-events",
     policy: Path | None = typer.Option(None, help="The worker's policy; without it the default policy holds."),
     host: str = typer.Option("127.0.0.1", help="Address to listen on; other than loopback needs --tokens-file."),
     port: int = typer.Option(8000, help="Port to listen on; 0 takes any that is free."),
@@ -80,3 +84,5 @@ def _start_logging() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
     )
+    # That it starts and ends is said on standard output, and by its exit code.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

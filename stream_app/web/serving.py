@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from stream_app.adapters.log.port import Log
-from stream_app.domain.errors import SettingsError, StreamAppError
+from stream_app.domain.errors import SettingsError
 from stream_app.web.api import create_api
 from stream_app.web.follower import Follower
 from stream_app.web.read_model import ReadModel
@@ -22,7 +21,6 @@ from stream_app.web.settings import WebSettings
 SHUTDOWN_SECONDS = 3
 """How long open requests may go on after a signal to end."""
 _BACKLOG = 2048
-_log = logging.getLogger(__name__)
 
 
 def following_api(model: ReadModel, settings: WebSettings, log: Log) -> FastAPI:
@@ -32,7 +30,7 @@ def following_api(model: ReadModel, settings: WebSettings, log: Log) -> FastAPI:
     @asynccontextmanager
     async def follow(_: FastAPI) -> AsyncIterator[None]:
         task = asyncio.create_task(follower.run())
-        task.add_done_callback(lambda ended: _note_end(model, ended))
+        task.add_done_callback(lambda ended: _note_end(api, ended))
         try:
             yield
         finally:
@@ -42,18 +40,21 @@ def following_api(model: ReadModel, settings: WebSettings, log: Log) -> FastAPI:
             await log.stop()
             model.close()
 
-    return create_api(model, settings, lifespan=follow, on_rebuild=follower.rebuild)
+    api = create_api(model, settings, lifespan=follow, on_rebuild=follower.rebuild)
+    api.state.failure = None
+    api.state.end = lambda: None
+    return api
 
 
-def _note_end(model: ReadModel, task: asyncio.Task[None]) -> None:
-    """Say why following ended: the server goes on to answer with what it knows, and that it is not up to date."""
-    if task.cancelled() or task.exception() is None:
+def _note_end(api: FastAPI, task: asyncio.Task[None]) -> None:
+    """End the server when following has ended, since it would tell of a past without saying so."""
+    error: BaseException | None = None if task.cancelled() else task.exception()
+    if error is None:
         return
-    error = task.exception()
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    model.fault = str(error) if isinstance(error, StreamAppError) else f"{type(error).__name__}: restart the server"
-    _log.error("following the log ended: %s", model.fault, exc_info=error)
+    api.state.failure = error
+    api.state.end()
 
 
 def bind(settings: WebSettings) -> socket.socket:
@@ -85,7 +86,13 @@ def bind(settings: WebSettings) -> socket.socket:
 
 
 def serve(api: FastAPI, bound: socket.socket) -> None:
-    """Serve until a signal to end comes."""
+    """Serve until a signal to end comes.
+
+    Raises
+    ------
+    StreamAppError
+        When the topics cannot be read: another policy, another version, no log.
+    """
     config = uvicorn.Config(
         api,
         # Requests are logged by the gate, without what names customers.
@@ -100,5 +107,8 @@ def serve(api: FastAPI, bound: socket.socket) -> None:
     server = uvicorn.Server(config)
     # Streams have no end of their own, and the server waits for all answers to be given.
     api.state.hub.is_ending = lambda: server.should_exit
+    api.state.end = lambda: setattr(server, "should_exit", True)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[bound])
+    if api.state.failure is not None:
+        raise api.state.failure

@@ -30,7 +30,7 @@ ODD_IDS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Shop:
     """What was written, and where."""
 
@@ -40,9 +40,9 @@ class Shop:
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """A shop of 800 customers and 150 days on a log with two partitions."""
+    """A shop of 600 customers and 150 days on a log with two partitions."""
     path = tmp_path_factory.mktemp("shop") / "log.db"
-    source = ShopLog(ShopSettings(customers=800, days=150, seed=11), renamed=ODD_IDS)
+    source = ShopLog(ShopSettings(customers=600, days=150, seed=11), renamed=ODD_IDS)
 
     async def write() -> None:
         log = make_log(path)

@@ -67,7 +67,7 @@ class Sources:
         return {"topic": TOPICS.events, "partition": self.partition, "offset": self.offsets[index]}
 
 
-@dataclass
+@dataclass(repr=False)
 class ShopLog:
     """Runs a shop and gives what a worker would commit, in order.
 
@@ -195,8 +195,8 @@ class ShopLog:
     def run(self) -> Iterator[list[Outgoing]]:
         """Run the shop day by day; gives what was committed in each."""
         for events in self.batches():
-            for start in range(0, len(events), 512):
-                self.replay.run([events.select(slice(start, start + 512))], until_ms=0)
+            for start in range(0, len(events), 2048):
+                self.replay.run([events.select(slice(start, start + 2048))], until_ms=0)
                 yield self._drain()
         assert self.replay.next_tick_ms is not None
         self.replay.run([], until_ms=self.settings.end_ms)

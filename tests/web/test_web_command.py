@@ -48,6 +48,7 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (["--log", "sqlite:log.db", "--policy", "nowhere.toml"], "nowhere.toml: no such file"),
         (["--log", "sqlite:log.db", "--host", "no.such.host.invalid", "--tokens-file", "tokens"], "--host"),
         (["--log", "sqlite:log.db", "--port", "0", "--history", "tokens/h.db"], "--history"),
+        (["--log", "sqlite:log.db", "--port", "0"], "log.db"),
         (["--new-token", "root"], "--new-token"),
     ],
 )
@@ -79,6 +80,15 @@ def test_a_token_is_made_with_the_line_that_knows_it(tmp_path: Path) -> None:
     assert token is not None
     assert line is not None
     assert hash_token(token[1]) == line[1]
+
+
+def test_the_log_of_another_policy_ends_the_server_with_a_line(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text('[money]\nreporting_currency = "EUR"\n')
+    log = ("--log", f"sqlite://{shop.path}", "--app", "shop", "--events", "events", "--port", "0")
+    ended = run(*log, "--policy", "policy.toml", folder=tmp_path)
+    assert ended.returncode == 2
+    assert "another policy" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -137,6 +137,13 @@ def test_migrations_count_the_published_changes(client: ApiClient, shop: Shop) -
     assert told == dict(Counter((c["axis"], c["from_tier"], c["to_tier"]) for c in shop.source.told))
 
 
+def test_quality_is_told_window_by_window(client: ApiClient, shop: Shop) -> None:
+    points = get(client, "/v1/quality")["points"]
+    figures = shop.source.replay.learner.models.evaluation.closed
+    assert [point["example_count"] for point in points] == [own.example_count for own in figures]
+    assert [point["time"] for point in points] == sorted(point["time"] for point in points)
+
+
 def test_the_distribution_counts_every_rated_customer(client: ApiClient, shop: Shop) -> None:
     buckets = np.concatenate([engine.table.rows["bucket"][:, 1] for engine in shop.source.engines])
     told = get(client, "/v1/distribution", axis="growth", bars=7)
