@@ -87,7 +87,7 @@ def test_no_customer_id_makes_a_request_fail(client: ApiClient, name: str, part:
     "path", ["/v1/changes", "/v1/segments/small/steady/customers", "/v1/customers/c00000020/history"]
 )
 def test_no_cursor_makes_a_request_fail(client: ApiClient, path: str, cursor: str) -> None:
-    assert client.get(f"/v1/{path}", params={"cursor": cursor}).status_code in (200, 422)
+    assert client.get(path, params={"cursor": cursor}).status_code in (200, 422)
 
 
 @fuzzed
