@@ -11,14 +11,14 @@ import faust
 from faust.app.base import BootStrategy
 
 from stream_app.adapters.faust_worker import Ending, HostWorker
-from stream_app.adapters.log.delivery import POSITION_HEADER
+from stream_app.adapters.log.delivery import END_HEADER, POSITION_HEADER
 from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.kafka.clients import HEARTBEAT_MS, SESSION_TIMEOUT_MS
 from stream_app.adapters.log.kafka.transport import broker_urls, register_transport
 from stream_app.adapters.log.port import TopicPartition
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.log.urls import KafkaUrl, LogUrl
-from stream_app.adapters.ownership import Ownership, Runtime
+from stream_app.adapters.ownership import Ownership, Reach, Runtime
 from stream_app.domain.errors import StreamAppError
 
 End = Callable[[int, str], None]
@@ -125,10 +125,10 @@ class HostedApp(faust.App):
     async def hand_over(self, event: Any) -> None:
         """Hand the records of an event to the runtime."""
         assert self.ownership is not None
-        start = event.headers.get(POSITION_HEADER)
-        partition = TopicPartition(*event.message.tp)
-        begins = None if start is None else int(start)
-        await self.ownership.hand_over(partition, begins, event.value, self._source)
+        start, end = event.headers.get(POSITION_HEADER), event.headers.get(END_HEADER)
+        # A log that does not tell both has deliveries of its own making, without holes to count.
+        reach = Reach() if start is None or end is None else Reach(int(start), int(end))
+        await self.ownership.hand_over(TopicPartition(*event.message.tp), reach, event.value, self._source)
 
     @property
     def _source(self) -> Any:

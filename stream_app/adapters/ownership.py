@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.port import LogRecord, TopicPartition
@@ -63,6 +63,19 @@ class Source(Protocol):
 
     def resume_partitions(self, tps: set[TopicPartition]) -> None:
         """Deliver them again."""
+
+
+class Reach(NamedTuple):
+    """From where to where a source had read; offsets have holes, so that records do not tell.
+
+    Parameters
+    ----------
+    start, end
+        None where the source does not tell.
+    """
+
+    start: int | None = None
+    end: int | None = None
 
 
 class Ownership:
@@ -149,7 +162,7 @@ class Ownership:
         return of_events
 
     async def hand_over(
-        self, partition: TopicPartition, start: int | None, records: Sequence[LogRecord], source: Source
+        self, partition: TopicPartition, reach: Reach, records: Sequence[LogRecord], source: Source
     ) -> None:
         """Hand records over that have not been handed over yet.
 
@@ -157,8 +170,8 @@ class Ownership:
         ----------
         partition
             Whose they are; one that is not owned is dropped, since its new owner reads it.
-        start
-            Where the source had read on from, if it tells.
+        reach
+            From where to where the source had read, if it tells.
         records
             In order.
         source
@@ -172,14 +185,14 @@ class Ownership:
         expected = self._next.get(partition)
         if expected is None or self._is_stopped:
             return
-        if start is not None and start > expected:
-            message = f"records {expected} to {start} of {partition} were not delivered"
+        if reach.start is not None and reach.start > expected:
+            message = f"records {expected} to {reach.start} of {partition} were not delivered"
             raise LogError(message)
         if records and records[0].offset < expected:
             records = [record for record in records if record.offset >= expected]
         if not records:
             return
-        self._next[partition] = records[-1].offset + 1
+        self._next[partition] = records[-1].offset + 1 if reach.end is None else reach.end
         await self._runtime.hand_over(partition, records)
         if not self._runtime.wants(partition):
             source.pause_partitions({partition})

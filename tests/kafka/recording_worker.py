@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,42 @@ from typing import Any
 from stream_app.adapters.faust_app import Hosting, build_app
 from stream_app.adapters.log.errors import FencedError
 from stream_app.adapters.log.opening import open_log
-from stream_app.adapters.log.port import LogRecord, Outgoing, TopicPartition
+from stream_app.adapters.log.port import LogRecord, Outgoing, TopicPartition, Writer
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.log.urls import parse_log_url
 
 
+class Committer:
+    """Commits what one owner was handed over, list by list, in a task of its own."""
+
+    def __init__(self, runtime: RecordingRuntime, writer: Writer) -> None:
+        self._runtime, self._writer = runtime, writer
+        self.waiting: asyncio.Queue[tuple[TopicPartition, Sequence[LogRecord]] | None] = asyncio.Queue()
+        self._task = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        while (taken := await self.waiting.get()) is not None:
+            partition, records = taken
+            values = [record.value for record in records]
+            output = Outgoing(self._runtime.topics.journal, partition.partition, values)
+            try:
+                await self._writer.commit([output], {partition: records[-1].offset + 1})
+            except FencedError:
+                # The new owner has begun; the rebalance that tells us is on its way.
+                self._runtime.note("fenced", topic=partition.topic, partition=partition.partition)
+                return
+
+    async def close(self) -> None:
+        """Finish the running commit, and begin nothing more."""
+        while not self.waiting.empty():
+            self.waiting.get_nowait()
+        self.waiting.put_nowait(None)
+        await self._task
+        await self._writer.close()
+
+
 class RecordingRuntime:
-    """Commits the position of every list it gets at once, and goes on from there; writes one line per call.
+    """Commits every list that it gets, goes on from what is committed, and writes one line per call.
 
     Parameters
     ----------
@@ -34,12 +62,10 @@ class RecordingRuntime:
     """
 
     def __init__(self, url: str, topics: Topics, notes: Path) -> None:
-        self._topics = topics
+        self.topics = topics
         self._notes = notes.open("a")
         self._log = open_log(url, topics.app)
-        self._writers: dict[str, Any] = {}
-        self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._positions: dict[TopicPartition, int] = {}
+        self._owners: dict[str, Committer] = {}
 
     def note(self, what: str, **details: Any) -> None:
         line = {"at": time.time(), "pid": os.getpid(), "what": what, **details}
@@ -50,50 +76,32 @@ class RecordingRuntime:
         await self._log.start()
         self.note("started")
 
+    def _sources(self, name: str) -> list[TopicPartition]:
+        if name == "learner":
+            return [TopicPartition(self.topics.learner_input, 0)]
+        return [TopicPartition(topic, int(name)) for topic in (self.topics.events, self.topics.ticks)]
+
     async def assign(self, partitions: set[int], owns_learner: bool) -> dict[TopicPartition, int]:
-        names = {f"{self._topics.app}-{number}": number for number in partitions}
-        owned = [TopicPartition(topic, n) for n in partitions for topic in (self._topics.events, self._topics.ticks)]
-        if owns_learner:
-            names[f"{self._topics.app}-learner"] = 0
-            owned.append(TopicPartition(self._topics.learner_input, 0))
-        for name in names.keys() - self._writers.keys():
-            self._writers[name] = await self._log.writer(name)
-        committed = await self._log.committed(owned)
-        new = {tp: committed.get(tp, 0) for tp in owned if tp not in self._positions}
-        self._positions |= new
+        names = [*map(str, sorted(partitions)), *(["learner"] if owns_learner else [])]
+        new: dict[TopicPartition, int] = {}
+        for name in names:
+            if name not in self._owners:
+                self._owners[name] = Committer(self, await self._log.writer(f"{self.topics.app}-{name}"))
+                sources = self._sources(name)
+                committed = await self._log.committed(sources)
+                new |= {tp: committed.get(tp, 0) for tp in sources}
         self.note("assign", partitions=sorted(partitions), owns_learner=owns_learner, new=_plain(new))
         return new
 
     async def revoke(self, partitions: set[int], lost_learner: bool) -> None:
         self.note("revoke", partitions=sorted(partitions), lost_learner=lost_learner)
-        names = [f"{self._topics.app}-{number}" for number in partitions]
-        if lost_learner:
-            names.append(f"{self._topics.app}-learner")
-            self._positions.pop(TopicPartition(self._topics.learner_input, 0), None)
-        for number in partitions:
-            for topic in (self._topics.events, self._topics.ticks):
-                self._positions.pop(TopicPartition(topic, number), None)
-        for name in names:
-            if name in self._writers:
-                await self._writers.pop(name).close()
+        for name in [*map(str, sorted(partitions)), *(["learner"] if lost_learner else [])]:
+            if name in self._owners:
+                await self._owners.pop(name).close()
 
     async def hand_over(self, partition: TopicPartition, records: Sequence[LogRecord]) -> None:
-        if partition.topic == self._topics.learner_input:
-            writer = self._writers[f"{self._topics.app}-learner"]
-        else:
-            writer = self._writers[f"{self._topics.app}-{partition.partition}"]
-        values = [record.value for record in records]
-        end = records[-1].offset + 1
-        output = Outgoing(self._topics.journal, partition.partition, values)
-        try:
-            # Events and ticks come from two agents, and commits of a writer one after the other.
-            async with self._locks[id(writer)]:
-                await writer.commit([output], {partition: end})
-        except FencedError:
-            # The new owner has begun; the rebalance that tells us is on its way.
-            self.note("fenced", topic=partition.topic, partition=partition.partition)
-            return
-        self._positions[partition] = end
+        name = "learner" if partition.topic == self.topics.learner_input else str(partition.partition)
+        self._owners[name].waiting.put_nowait((partition, records))
         offsets = [record.offset for record in records]
         self.note("hand_over", topic=partition.topic, partition=partition.partition, offsets=offsets)
 
@@ -104,8 +112,8 @@ class RecordingRuntime:
         await asyncio.Event().wait()
 
     async def stop(self) -> None:
-        for writer in self._writers.values():
-            await writer.close()
+        for owner in self._owners.values():
+            await owner.close()
         await self._log.stop()
         self.note("stop")
         self._notes.close()

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 POSITION_HEADER: Final = "position"
 """Names the header of an event that tells where its records continue; offsets have holes and do not tell."""
+END_HEADER: Final = "end"
+"""Names the header of an event that tells where the next one continues, where the log tells."""
 
 
 class UnknownOffsets(defaultdict[Any, Any]):

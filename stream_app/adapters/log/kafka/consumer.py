@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import ConsumerStoppedError
 from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as faust_aiokafka
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from stream_app.adapters.log.delivery import POSITION_HEADER, UnknownOffsets
+from stream_app.adapters.log.delivery import END_HEADER, POSITION_HEADER, UnknownOffsets
 from stream_app.adapters.log.kafka.assignor import CoPartitionAssignor
 from stream_app.adapters.log.kafka.clients import (
     FETCH_BYTES_MAX,
@@ -39,6 +41,24 @@ MAX_POLL_INTERVAL_MS: Final = 1_000_000
 """Nobody polls during a recovery; the watchdog, not the group, ends a worker that makes no progress."""
 REBALANCE_TIMEOUT_MS: Final = 60_000
 _MS_PER_S: Final = 1000
+
+logger = logging.getLogger(__name__)
+
+
+class Fetched(NamedTuple):
+    """What a poll took of a partition.
+
+    Parameters
+    ----------
+    start, end
+        Where fetching stood before and after; holes are counted in.
+    records
+        Between the two, in order; maybe none.
+    """
+
+    start: int
+    end: int
+    records: list[Any]
 
 
 class BatchConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
@@ -81,6 +101,44 @@ class BatchConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
         assert isinstance(fetcher._prefetch_backoff, float)
         fetcher._prefetch_backoff = 0.0
 
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: set[Any], timeout: float | None = None, max_records: int | None = None
+    ) -> Any:
+        """Take what was fetched, or wait for something; called in this thread, as seeks are."""
+        fetcher = consumer._fetcher
+        if not self.consumer.flow_active:
+            return {}
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (timeout or 0.0)
+        with fetcher._subscriptions.fetch_context():
+            while True:
+                taken = await self._take(fetcher, active_partitions, max_records)
+                left_s = deadline - loop.time()
+                if taken or left_s <= 0:
+                    return taken
+                waiter = fetcher._create_fetch_waiter()
+                done, _ = await asyncio.wait([waiter], timeout=left_s)
+                if done:
+                    waiter.result()
+                else:
+                    waiter.cancel()
+
+    @staticmethod
+    async def _take(fetcher: Any, active_partitions: set[Any], max_records: int | None) -> dict[Any, Fetched]:
+        subscriptions = fetcher._subscriptions
+        if subscriptions.reassignment_in_progress:
+            return {}
+        assignment = subscriptions.subscription.assignment
+        states = {tp: assignment.state_value(tp) for tp in active_partitions if tp in assignment.tps}
+        starts = {tp: state.position for tp, state in states.items() if state.has_valid_position}
+        # With timeout 0 it gives way to nobody: no seek comes between the positions before and after.
+        records = await fetcher.fetched_records(starts.keys(), timeout=0, max_records=max_records) if starts else {}
+        ends = {tp: states[tp].position for tp in starts if states[tp].has_valid_position}
+        # A position moves without records over the ends of transactions.
+        return {tp: Fetched(starts[tp], end, records.get(tp, [])) for tp, end in ends.items() if end != starts[tp]}
+
     def close(self) -> None:
         """Do nothing: `stop` closes. Faust calls this in the wrong thread when a rebalance meets a shutdown."""
 
@@ -97,7 +155,9 @@ class BatchConsumer(faust_aiokafka.Consumer):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._read_offset = UnknownOffsets()
+        # Where fetching stands, and where the last delivery ended; between them there are only holes.
         self._positions: dict[Any, int] = {}
+        self._delivered: dict[Any, int] = {}
         self._changed = asyncio.Event()
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
@@ -119,18 +179,26 @@ class BatchConsumer(faust_aiokafka.Consumer):
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
         generation = self.app.consumer_generation_id
-        records = await self._poll(timeout)
-        for partition, batch in records.items():
-            # Whatever is left over is read again after the seek that ends each rebalance.
+        for partition, fetched in (await self._poll(timeout)).items():
             if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
                 return
             tp = ensure_TP(partition)
-            start = self._positions[tp]
-            self._positions[tp] = batch[-1].offset + 1
-            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-            yield tp, self._batch_message(tp, batch, start)
+            if fetched.start != self._positions.get(tp):
+                await self._go_back(tp)
+                continue
+            self._positions[tp] = fetched.end
+            if fetched.records:
+                start, self._delivered[tp] = self._delivered[tp], fetched.end
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                yield tp, self._batch_message(tp, fetched, start)
 
-    async def _poll(self, timeout: float) -> Mapping[Any, list[Any]]:
+    async def _go_back(self, tp: Any) -> None:
+        """Read again from where deliveries stand: a poll that was begun before a rebalance has taken records away."""
+        if tp in self._positions:
+            logger.info("reading again topic=%s partition=%s offset=%s", tp.topic, tp.partition, self._positions[tp])
+            await self._thread.seek_wait({tp: self._positions[tp]})
+
+    async def _poll(self, timeout: float) -> Mapping[Any, Fetched]:
         """Fetch from the partitions that are active now; where there are none, wait until that changes."""
         self._changed.clear()
         active = {tp for tp in self._get_active_partitions() if tp in self._positions}
@@ -141,7 +209,7 @@ class BatchConsumer(faust_aiokafka.Consumer):
                 return {}
             is_partial = len(active) < len(self._positions)
             polled = await self._getmany(active, min(timeout, PARTIAL_POLL_S) if is_partial else timeout)
-            return cast("Mapping[Any, list[Any]]", polled)
+            return cast("Mapping[Any, Fetched]", polled)
         finally:
             self.not_waiting_next_records.set()
 
@@ -152,17 +220,17 @@ class BatchConsumer(faust_aiokafka.Consumer):
         except TimeoutError:
             return
 
-    def _batch_message(self, tp: Any, batch: list[Any], start: int) -> Any:
-        last = batch[-1]
+    def _batch_message(self, tp: Any, fetched: Fetched, start: int) -> Any:
+        last = fetched.records[-1]
         return ConsumerMessage(
             tp.topic,
             tp.partition,
             last.offset,
             last.timestamp / _MS_PER_S,
             last.timestamp_type,
-            [(POSITION_HEADER, b"%d" % start)],
+            [(POSITION_HEADER, b"%d" % start), (END_HEADER, b"%d" % fetched.end)],
             None,
-            cast("bytes", batch),
+            cast("bytes", fetched.records),
             None,
             tp=tp,
             generation_id=self.app.consumer_generation_id,
@@ -170,7 +238,9 @@ class BatchConsumer(faust_aiokafka.Consumer):
 
     async def seek_wait(self, partitions: Mapping[Any, int]) -> None:
         """Go on from these offsets."""
-        self._positions |= {TP(*tp): offset for tp, offset in partitions.items()}
+        sought = {TP(*tp): offset for tp, offset in partitions.items()}
+        self._positions |= sought
+        self._delivered |= sought
         await self._thread.seek_wait(partitions)
 
     async def _seek(self, partition: Any, offset: int) -> None:
@@ -180,6 +250,7 @@ class BatchConsumer(faust_aiokafka.Consumer):
         """Go on behind what was delivered last, or where somebody sought to."""
         assigned = ensure_TPset(self.assignment())
         self._positions = {tp: offset for tp, offset in self._positions.items() if tp in assigned}
+        self._delivered = {tp: offset for tp, offset in self._delivered.items() if tp in assigned}
         await self._thread.seek_wait(self._positions)
 
     async def seek_to_committed(self) -> Mapping[Any, int]:
