@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import cramjam
@@ -107,16 +109,14 @@ def _cuts(outgoing: Outgoing) -> list[tuple[int, int]]:
             "nothing was written"
         )
         raise LogError(message)
-    if len(sizes) <= BATCH_RECORDS_MAX and sum(sizes) <= BATCH_BYTES_MAX:
-        return [(0, len(sizes))] if sizes else []
     cuts = []
-    start = size_sum = 0
-    for place, size in enumerate(sizes):
-        if place > start and (size_sum + size > BATCH_BYTES_MAX or place - start == BATCH_RECORDS_MAX):
-            cuts.append((start, place))
-            start, size_sum = place, 0
-        size_sum += size
-    cuts.append((start, len(sizes)))
+    start = size_before = 0
+    size_sums = list(accumulate(sizes))
+    while start < len(sizes):
+        end = bisect_right(size_sums, size_before + BATCH_BYTES_MAX, start)
+        end = min(max(end, start + 1), start + BATCH_RECORDS_MAX)
+        cuts.append((start, end))
+        start, size_before = end, size_sums[end - 1]
     return cuts
 
 
