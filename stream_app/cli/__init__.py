@@ -11,10 +11,12 @@ import typer
 from stream_app import __version__
 from stream_app.adapters.log.errors import LogError
 from stream_app.cli.backtest import backtest as backtest_command
+from stream_app.cli.changes import changes as changes_command
 from stream_app.cli.erase import erase as erase_command
 from stream_app.cli.feed import feed as feed_command
 from stream_app.cli.judge import judge as judge_command
 from stream_app.cli.policy import policy_app
+from stream_app.cli.produce import produce as produce_command
 from stream_app.cli.replay_journal import replay_journal as replay_journal_command
 from stream_app.cli.run import run as run_command
 from stream_app.cli.simulate import simulate as simulate_command
@@ -59,9 +61,11 @@ def _root(
 
 
 app.command("backtest")(backtest_command)
+app.command("changes")(changes_command)
 app.command("erase")(erase_command)
 app.command("feed", hidden=True)(feed_command)
 app.command("judge")(judge_command)
+app.command("produce")(produce_command)
 app.command("replay-journal")(replay_journal_command)
 app.command("run")(run_command)
 app.command("simulate")(simulate_command)

@@ -44,6 +44,11 @@ class BacktestBars:
         speed = self._bars.tasks[self._replaying].speed
         self._bars.update(self._replaying, rate="" if speed is None else f"{speed:,.0f} events/s")
 
+    def writing(self, event_count: int, events_total: int) -> None:
+        """Show how many of the events are written to a log."""
+        self._bars.update(self._replaying, description="writing")
+        self.replaying(event_count, events_total)
+
     def judging(self, cutoff_count: int, cutoffs_total: int) -> None:
         """Show at how many of the cutoffs the predictions were judged."""
         self._bars.update(self._replaying, visible=False)

@@ -68,7 +68,9 @@ def open_event_log(patterns: Sequence[str], policy: Policy, options: EventLogOpt
         folder.cleanup()
         raise
     counts = reader.tally.finish(arranged.event_count, arranged.copy_count)
-    return EventLog(files, folder, arranged, counts, has_event_ids=spool.has_event_ids, has_types=reader.has_types)
+    types = reader.event_types
+    has_types = reader.has_types
+    return EventLog(files, folder, arranged, counts, types, has_event_ids=spool.has_event_ids, has_types=has_types)
 
 
 def _read(files: tuple[EventFile, ...], reader: LogReader, spool: Spool, options: EventLogOptions) -> None:
@@ -96,6 +98,8 @@ class EventLog:
         The events in order.
     counts
         What became of the rows.
+    event_types
+        What the files call their events; a type's number is its place.
     has_event_ids
         False when no row has an id: duplicates cannot be recognised.
     has_types
@@ -108,6 +112,7 @@ class EventLog:
         folder: tempfile.TemporaryDirectory[str],
         arranged: ArrangedLog,
         counts: ReadCounts,
+        event_types: tuple[str, ...],
         *,
         has_event_ids: bool,
         has_types: bool,
@@ -116,6 +121,7 @@ class EventLog:
         self._folder = folder
         self._arranged = arranged
         self.counts = counts
+        self.event_types = event_types
         self.has_event_ids = has_event_ids
         self.has_types = has_types
         self.first_time_ms = arranged.first_time_ms
@@ -137,6 +143,15 @@ class EventLog:
     def batches(self, *, events_max: int = EVENTS_MAX) -> Iterator[EventBatch]:
         """Give the events in order of replay, at most `events_max` at a time; each call begins anew."""
         return read_batches(self._arranged.batches(), events_max, self._id_of)
+
+    def typed_batches(self, *, events_max: int = EVENTS_MAX) -> Iterator[tuple[EventBatch, NDArray[np.int32]]]:
+        """Give the events as `batches` does, each batch with the numbers of its events' types."""
+        for spooled in self._arranged.batches():
+            codes = np.asarray(spooled.column("type_code").to_numpy(zero_copy_only=False))
+            start = 0
+            for events in read_batches([spooled], events_max, self._id_of):
+                yield events, codes[start : start + len(events)]
+                start += len(events)
 
     def source_of(self, position: int) -> dict[str, object]:
         """Give file and row of an event, the row counted from 1 for the first data row."""

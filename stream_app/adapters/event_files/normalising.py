@@ -104,6 +104,11 @@ class Normaliser:
         self._type_codes: dict[str, int] = {}
         self.has_types = False
 
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        """The event types of the log so far; one's number is its place."""
+        return tuple(self._type_codes)
+
     def type_code(self, event_type: str) -> int:
         """Give the number of an event type in this log."""
         return self._type_codes.setdefault(event_type, len(self._type_codes))

@@ -52,6 +52,11 @@ class LogReader:
         """Whether any file says what its events are."""
         return self._normaliser.has_types
 
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        """The event types that were read; one's number is its place."""
+        return self._normaliser.event_types
+
     def read(self, files: tuple[EventFile, ...], spool: Spool, dead_letters: DeadLetterFile) -> None:
         """Read all files.
 

@@ -26,11 +26,12 @@ EVENT_SCHEMA = pa.schema(
         ("amount", pa.float64()),
         ("satisfaction", pa.float64()),
         ("position", pa.int64()),
+        ("type_code", pa.int32()),
     ]
 )
 """One event a row; amounts are >= 0 and families final."""
 
-LINE_SCHEMA = EVENT_SCHEMA.append(pa.field("order_id", pa.string())).append(pa.field("type_code", pa.int32()))
+LINE_SCHEMA = EVENT_SCHEMA.append(pa.field("order_id", pa.string()))
 """One line item of an order a row; amounts have the sign of the source, families are those of the type."""
 
 
@@ -157,7 +158,8 @@ def _batch(
         pa.array(amounts),
         pa.array(rows.satisfactions),
         pa.array(positions),
+        pa.array(rows.type_codes),
     ]
     if len(schema) > len(columns):
-        columns += [rows.order_ids, pa.array(rows.type_codes)]
+        columns.append(rows.order_ids)
     return pa.RecordBatch.from_arrays(columns, schema=schema)
