@@ -178,7 +178,7 @@ def run_backtest(
     _require_same_tick(settings, saved)
     if settings.is_compared:
         load_lightgbm()
-    _make_folder(settings.out)
+    make_folder(settings.out)
     with open_event_log(settings.patterns, settings.policy, _log_options(settings, saved, progress)) as log:
         read_seconds = time.perf_counter() - started
         return _Run(settings, log, saved, watch).execute(progress, read_seconds)
@@ -372,7 +372,14 @@ def _require_same_tick(settings: BacktestSettings, saved: SavedState | None) -> 
         raise SettingsError(message, code="other_tick")
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make a folder for results, if it is not there, and try whether it can be written.
+
+    Raises
+    ------
+    SettingsError
+        When it cannot.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".writable"

@@ -19,19 +19,22 @@ class BacktestBars:
     ----------
     bars
         Where they are drawn.
+    name
+        Stands before what is done, if there are several runs; may be empty.
     """
 
-    def __init__(self, bars: Bars) -> None:
+    def __init__(self, bars: Bars, name: str = "") -> None:
         self._bars = bars
-        self._reading = bars.add_task("reading", total=None, rate="")
-        self._replaying = bars.add_task("replaying", total=None, rate="", visible=False)
-        self._judging = bars.add_task("judging", total=None, rate="", visible=False)
+        self._prefix = f"{name}: " if name else ""
+        self._reading = bars.add_task(f"{self._prefix}reading", total=None, rate="")
+        self._replaying = bars.add_task(f"{self._prefix}replaying", total=None, rate="", visible=False)
+        self._judging = bars.add_task(f"{self._prefix}judging", total=None, rate="", visible=False)
 
     def reading(self, progress: ReadProgress) -> None:
         """Show how much of the files is read."""
         self._bars.update(
             self._reading,
-            description=progress.phase,
+            description=f"{self._prefix}{progress.phase}",
             completed=progress.bytes_read,
             total=progress.bytes_total,
             rate=f"{progress.rows_read:,} rows",
@@ -62,7 +65,7 @@ class BacktestBars:
 
 
 @contextmanager
-def show_progress() -> Iterator[BacktestBars]:
+def show_progress(name: str = "") -> Iterator[BacktestBars]:
     """Draw bars if standard error is a terminal, and take them away at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -76,4 +79,4 @@ def show_progress() -> Iterator[BacktestBars]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        yield BacktestBars(bars)
+        yield BacktestBars(bars, name)

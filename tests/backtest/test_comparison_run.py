@@ -386,3 +386,14 @@ def test_a_state_and_several_policies_do_not_go_together(
 def test_one_policy_is_no_comparison(shop_log: Path, paths: list[Path], tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="at least two policies"):
         compare(shop_log, tmp_path, paths[:1])
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_replayed(
+    shop_log: Path, paths: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "eager").write_text("a file stands in the way")
+
+    with pytest.raises(SettingsError, match="eager cannot be written"):
+        compare(shop_log, tmp_path, paths[:2])
+
+    assert list((tmp_path / "careful").iterdir()) == []

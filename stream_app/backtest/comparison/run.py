@@ -20,13 +20,14 @@ from stream_app.backtest.comparison.results import ComparedRun, ComparisonResult
 from stream_app.backtest.comparison.stories import tell_examples
 from stream_app.backtest.comparison.watch import RunWatch
 from stream_app.backtest.report.document import write_document
-from stream_app.backtest.run import REPORT_NAME, SEGMENTS_NAME, BacktestSettings, Progress, run_backtest
+from stream_app.backtest.run import REPORT_NAME, SEGMENTS_NAME, BacktestSettings, Progress, make_folder, run_backtest
 from stream_app.backtest.shards import Shards
 from stream_app.domain.errors import SettingsError
 
 COMPARISON_NAME: Final = "comparison.json"
 
-ShowProgress = Callable[[], AbstractContextManager[Progress]]
+ShowProgress = Callable[[str], AbstractContextManager[Progress]]
+"""Shows the progress of one run, under the name that it is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def run_comparison(
     policies
         At least two; the others are held against the first.
     show_progress
-        Called for each run anew.
+        Called for each run, with the name of its policy.
 
     Returns
     -------
@@ -65,6 +66,9 @@ def run_comparison(
         When there is nothing to compare, when a state is to be saved or loaded, or as `run_backtest`.
     """
     _require_comparable(settings, policies)
+    for compared in policies:
+        # What cannot be written is said before hours of replay, not after them.
+        make_folder(settings.out / compared.name)
     runs = [_run(settings, compared, policies[0], show_progress) for compared in policies]
     folders = [settings.out / compared.name for compared in policies]
     pairs = [_pair(runs[0], other, (folders[0], folder)) for other, folder in zip(runs[1:], folders[1:], strict=True)]
@@ -108,7 +112,7 @@ def _run(
     if show_progress is None:
         result = run_backtest(own, None, watch)
     else:
-        with show_progress() as progress:
+        with show_progress(compared.name) as progress:
             result = run_backtest(own, progress, watch)
     # Only what was found is kept of the watch: it holds all customers of the run.
     return ComparedRun(compared, result.summary, result.statistics, watches[0].found)

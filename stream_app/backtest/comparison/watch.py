@@ -24,6 +24,9 @@ HUMAN = "human"
 _SPEND_ROUNDING = 1e-9
 """Spends that differ by a smaller share of their sum are equal: they are differences of running totals."""
 
+_CODES_MAX = 1 << 16
+"""More combinations of states than these are numbered by sorting."""
+
 StateArray = NDArray[np.int8]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -234,7 +237,7 @@ class RunWatch:
 
     def _is_human(self, states: StateArray) -> NDArray[np.bool_]:
         rules = self._policy.treatment_rules
-        found, inverse = _distinct(states)
+        found, inverse = distinct_rows(states)
         channels = [rules[self.treatment_of(own)][1].channel == HUMAN for own in found.tolist()]
         return np.array(channels, dtype=np.bool_)[inverse]
 
@@ -249,19 +252,23 @@ def _counted(states: StateArray) -> list[tuple[list[int], int]]:
     """Count customers by their states."""
     if not len(states):
         return []
-    found, inverse = _distinct(states)
+    found, inverse = distinct_rows(states)
     return list(zip(found.tolist(), np.bincount(inverse, minlength=len(found)).tolist(), strict=True))
 
 
-def _distinct(states: StateArray) -> tuple[StateArray, NDArray[np.int64]]:
-    """Find the distinct rows and the place of each row among them; many times faster than `np.unique` by axis."""
-    places = np.zeros(len(states), dtype=np.int64)
+def distinct_rows(states: StateArray) -> tuple[StateArray, NDArray[np.int64]]:
+    """Find the distinct rows and the place of each row among them, without sorting as long as they have few states."""
+    codes, size = np.zeros(len(states), dtype=np.int64), 1
     for column in states.T:
-        # Ranks stay below the number of rows, so their product with a tier's number cannot overflow.
-        places = places * 256 + (column.astype(np.int64) - PROSPECT)
-        _, places = np.unique(places, return_inverse=True)
-    _, firsts = np.unique(places, return_index=True)
-    return states[firsts], places
+        own = column.astype(np.int64) - PROSPECT
+        span = int(own.max(initial=0)) + 1
+        codes, size = codes * span + own, size * span
+        if size > _CODES_MAX:
+            _, codes = np.unique(codes, return_inverse=True)
+            size = int(codes.max(initial=0)) + 1
+    is_found, examples = np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.int64)
+    is_found[codes], examples[codes] = True, np.arange(len(codes))
+    return states[examples[is_found]], (np.cumsum(is_found) - 1)[codes]
 
 
 def _joined(parts: Iterable[NDArray[_Scalar]]) -> NDArray[_Scalar]:
