@@ -190,6 +190,11 @@ class JournalReplay:
             comparison.difference,
         )
 
+    def rows(self) -> dict[bytes, bytes]:
+        """Give the row of each customer after the replay, as bytes."""
+        table = self._engine.table
+        return {bytes(own): row.tobytes() for own, row in zip(table.ids, table.rows, strict=True)}
+
     def _require(self, entry: JournalEntry, position: int) -> None:
         policy = self._setup.policy
         if entry.policy_version != policy.content_hash:

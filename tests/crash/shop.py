@@ -1,0 +1,25 @@
+"""The shop of the crash tests, and what a backtest of it gives."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from stream_app.adapters.log.partitioning import partitions_of
+from stream_app.adapters.policy_file import load_policy
+from stream_app.simulation.settings import ShopSettings
+from tests.streaming.harness import Sale, backtest_changes, sales_of
+
+
+@cache
+def shop(customers: int = 250, days: int = 40) -> tuple[Sale, ...]:
+    """Simulate a shop that switches its scoring at least once."""
+    return tuple(sales_of(ShopSettings(customers=customers, days=days, seed=21)))
+
+
+def expected_changes(sales: tuple[Sale, ...], folder: Path, partition_count: int) -> list[list[dict[str, object]]]:
+    """Give the changes of a backtest of the same events, by partition."""
+    partitions: list[list[dict[str, object]]] = [[] for _ in range(partition_count)]
+    for change in backtest_changes(sales, folder / "backtest", load_policy(None)):
+        partitions[int(partitions_of([str(change["customer_id"]).encode()], partition_count)[0])].append(change)
+    return partitions

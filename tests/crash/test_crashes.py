@@ -1,0 +1,108 @@
+"""Kill -9 at any moment and at every point: nothing is lost, nothing is told twice, on both logs."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stream_app.adapters.log.topics import Topics
+from tests.crash.crashing_worker import POINTS
+from tests.crash.shop import expected_changes, shop
+from tests.crash.world import World
+
+KILLS = int(os.environ.get("STREAM_APP_KILLS", "5"))
+SEED = int(os.environ.get("STREAM_APP_CRASH_SEED", "1"))
+PARTITIONS = 2
+IN_TRANSACTION = ("after_outputs", "before_offsets", "after_offsets", "before_end")
+LIVES_MAX = 6
+
+NewWorld = Callable[[str], World]
+
+
+@pytest.fixture
+def new_world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NewWorld]:
+    """Make worlds on a kind of log; their workers end with the test."""
+    worlds: list[World] = []
+
+    def make(kind: str) -> World:
+        if kind == "sqlite":
+            url = f"sqlite:///{tmp_path}/log.sqlite".replace("////", "///")
+        else:
+            url = f"kafka://{request.getfixturevalue('kafka_bootstrap')}"
+        name = f"crash-{uuid.uuid4().hex[:12]}"
+        worlds.append(World(url, Topics(name, f"{name}-events"), PARTITIONS, tmp_path))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "kafka"])
+def test_workers_killed_at_random_lose_nothing_and_tell_nothing_twice(
+    kind: str, tmp_path: Path, new_world: NewWorld
+) -> None:
+    draw, world = random.Random(SEED), new_world(kind)
+    world.fill(shop())
+    total = 2 * len(shop())
+    process = world.start_worker(CRASH_ROWS_MAX="100")
+    for until in sorted(draw.randrange(1, total) for _ in range(KILLS)):
+        is_done = world.wait(until=until)
+        world.kill(process)
+        process = world.start_worker(CRASH_ROWS_MAX="100")
+        if is_done:
+            break
+    assert world.wait()
+    world.close()
+    print(f"log={kind} kills={world.kill_count} events={len(shop())} seed={SEED}")
+    assert world.kill_count >= min(KILLS, 3)
+    assert world.faults(expected_changes(shop(), tmp_path, PARTITIONS)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "point"),
+    [
+        *(("kafka", point) for point in POINTS),
+        *(("sqlite", point) for point in POINTS if point not in IN_TRANSACTION),
+    ],
+)
+def test_a_worker_killed_at_a_point_loses_nothing_and_tells_nothing_twice(
+    kind: str, point: str, tmp_path: Path, new_world: NewWorld
+) -> None:
+    draw, world = random.Random(f"{SEED}{kind}{point}"), new_world(kind)
+    world.fill(shop(150, 32))
+    for _ in range(LIVES_MAX):
+        count = draw.randrange(1, 4) if point in ("switch", "recovery") else draw.randrange(1, 30)
+        process = world.start_worker(CRASH_POINT=point, CRASH_COUNT=str(count), CRASH_ROWS_MAX="40")
+        if world.wait(process=process):
+            world.kill(process)
+            break
+        assert process.returncode == -signal.SIGKILL, world.output()
+        world.workers.remove(process)
+        world.kill_count += 1
+    world.start_worker(CRASH_ROWS_MAX="40")
+    assert world.wait()
+    world.close()
+    print(f"log={kind} point={point} kills={world.kill_count} seed={SEED}")
+    assert world.faults(expected_changes(shop(150, 32), tmp_path, PARTITIONS)) == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "kafka"])
+def test_the_same_tests_see_what_is_lost_without_transactions(kind: str, new_world: NewWorld) -> None:
+    world = new_world(kind)
+    world.fill(shop(150, 32))
+    for count in (7, 9, 11):
+        process = world.start_worker(
+            CRASH_POINT="before_commit", CRASH_COUNT=str(count), CRASH_ROWS_MAX="40", WITHOUT_TRANSACTIONS="1"
+        )
+        world.wait(process=process, until=None)
+        world.workers.remove(process)
+    faults = world.faults()
+    print(f"log={kind} faults={len(faults)}")
+    assert any("published" in fault or "sequences" in fault for fault in faults)
