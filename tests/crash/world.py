@@ -181,8 +181,12 @@ class World:
 
     def output(self) -> str:
         """Give what the workers said last."""
-        paths = sorted(self.folder.glob("worker-*.log"))
-        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in paths[-4:])
+        told = []
+        for path in sorted(self.folder.glob("worker-*.log"), key=lambda own: own.stat().st_mtime)[-4:]:
+            lines = path.read_text(errors="replace").splitlines()
+            lines = [line for line in lines if not line.rstrip().endswith(("Starting...", "Stopping..."))]
+            told.append("\n".join([f"--- {path.name}", *lines[-40:]]))
+        return "\n".join(told)
 
     def faults(self, expected: Sequence[Sequence[dict[str, object]]] | None = None) -> list[str]:
         """Say what is lost, twice or otherwise wrong; nothing when all promises were kept.

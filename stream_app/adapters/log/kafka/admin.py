@@ -125,7 +125,8 @@ def _new_topics(topics: Topics, missing: list[str], count: int, replication: int
         name: {
             "num_partitions": counts[name],
             "replication_factor": replication or -1,
-            "configs": _settings(rules[name]) if name in rules else {},
+            # Brokers judge age by the records' own times: a history in a new topic would be gone at once.
+            "configs": _settings(rules[name]) if name in rules else {"retention.ms": "-1"},
         }
         for name in missing
     }
