@@ -273,6 +273,28 @@ class LearnerMachine:
             )
         )
 
+    def repartition(self, populations: Mapping[int, PopulationSketch]) -> None:
+        """Go on with another number of shards, between two days.
+
+        Parameters
+        ----------
+        populations
+            Of each shard that there is now, from partition 0 on.
+
+        Raises
+        ------
+        IncompatibleStateError
+            When a day's renewal has begun and is not finished.
+        """
+        if self._round is not None or any(self._reports.values()):
+            message = (
+                f"the learner is in the middle of day {self._day}: let the workers run until it has told all of it"
+            )
+            raise IncompatibleStateError(message, code="not_drained")
+        self._partition_count = len(populations)
+        self._reports = {partition: deque() for partition in populations}
+        self._latest = dict(populations)
+
     def _encode(self, purpose: SketchPurpose, sketches: Mapping[int, PopulationSketch]) -> list[bytes]:
         return [
             encode_sketch(SketchMessage(purpose, partition, self._day, self._time_ms, sketch))

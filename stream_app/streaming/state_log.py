@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.adapters.log.topics import RECORD_BYTES_MAX
+from stream_app.adapters.log.topics import RECORD_BYTES_MAX, TRANSACTION_BYTES_MAX
 from stream_app.adapters.state_header import StateHeader
 from stream_app.adapters.state_records import (
     ROW_OVERHEAD_BYTES,
@@ -273,6 +273,35 @@ class StateLog:
             self._records.popleft()
             self._size_rows -= record.size_rows
             self._freed_rows += record.size_rows
+
+
+def pack_table(table: CustomerTable, header: StateHeader) -> Iterator[list[bytes]]:
+    """Pack a whole table as the first commits of a log that has none; only all of them together can be read.
+
+    Parameters
+    ----------
+    table
+        All of the shard's customers.
+    header
+        Where the shard stands.
+
+    Yields
+    ------
+    list[bytes]
+        Records of one commit, of at most `TRANSACTION_BYTES_MAX` together.
+    """
+    rows = np.arange(len(table))
+    header = replace(header, row_count=len(table), customer_count=table.customer_count)
+    parts = _cut(table, rows, np.ones(len(rows), dtype=np.bool_), header)
+    step = TRANSACTION_BYTES_MAX // RECORD_BYTES_MAX
+    for number, start in enumerate(range(0, len(parts), step), 1):
+        own = parts[start : start + step]
+        yield [
+            encode_state_record(
+                _record(table, *part, replace(header, batch_number=number, part=place, part_count=len(own)))
+            )
+            for place, part in enumerate(own)
+        ]
 
 
 def _with_new(touched_rows: NDArray[np.int64], new_from: int, row_count: int) -> NDArray[np.int64]:
