@@ -134,14 +134,14 @@ class KafkaWriter:
     async def _transaction(self, outgoing: Sequence[Outgoing], positions: Mapping[TopicPartition, int]) -> list[int]:
         await self._producer.begin_transaction()
         deliveries = await sent(self._producer, outgoing)
-        flat: list[Awaitable[Any]] = [delivery for batches in deliveries for delivery in batches]
+        # Positions follow when records are written. Both at once would save two round trips, but brokers ask the
+        # coordinator about each partition, who cannot tell while it adds the group: most commits were retried.
+        await all_of([delivery for batches in deliveries for delivery in batches])
+        first_offsets = [await batches[0] for batches in deliveries if batches]
         if positions:
             offsets = {KafkaPartition(*partition): offset for partition, offset in positions.items()}
             # No generation of the group goes with them: the name stands for one owner of one source partition.
-            flat.append(self._producer.send_offsets_to_transaction(offsets, self._group))
-        # Positions travel while records are written: two round trips less, one after the other.
-        await all_of(flat)
-        first_offsets = [await batches[0] for batches in deliveries if batches]
+            await self._producer.send_offsets_to_transaction(offsets, self._group)
         await self._producer.commit_transaction()
         written = iter([metadata.offset for metadata in first_offsets])
         return [next(written) if batches else -1 for batches in deliveries]
