@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --no-config --quiet --universal 
 	--fork-strategy fewest --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench lock clean setup
+.PHONY: help run test crash lint bench lock clean setup
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -29,6 +29,9 @@ run: $(PACKAGE_READY) ## Simulate a shop, segment it, and say where the report i
 
 test: $(PACKAGE_READY) ## Run all tests.
 	$(BIN)/python -m pytest
+
+crash: $(PACKAGE_READY) ## Kill workers a hundred times, on both logs; takes about an hour.
+	STREAM_APP_KILLS=100 $(BIN)/python -m pytest tests/crash -s
 
 lint: $(PACKAGE_READY) ## Check style (ruff), types (mypy) and layers (import-linter).
 	$(BIN)/ruff check .
