@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks import backtest, engine_events, engine_sweep, learner, memory, simulated_log
+from benchmarks import backtest, engine_events, engine_sweep, learner, memory, pipeline, simulated_log
 from benchmarks.measurement import Measurement
 from benchmarks.scale import FULL, QUICK, Scale
 
@@ -26,6 +26,8 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         "learner": learner.run,
         "memory": memory.run,
         "memory_many": memory.run_many,
+        "pipeline_embedded": pipeline.run_embedded,
+        "pipeline_kafka": pipeline.run_kafka,
         "simulate": simulated_log.run,
         "backtest_year": backtest.run_year,
         "backtest_cdnow": backtest.run_cdnow,
