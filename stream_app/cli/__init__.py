@@ -20,6 +20,7 @@ from stream_app.cli.produce import produce as produce_command
 from stream_app.cli.replay_journal import replay_journal as replay_journal_command
 from stream_app.cli.run import run as run_command
 from stream_app.cli.simulate import simulate as simulate_command
+from stream_app.cli.state import state_app
 from stream_app.cli.topics import topics_app
 from stream_app.cli.web import web as web_command
 from stream_app.cli.worker import worker as worker_command
@@ -72,6 +73,7 @@ app.command("simulate")(simulate_command)
 app.command("web")(web_command)
 app.command("worker")(worker_command)
 app.add_typer(policy_app, name="policy")
+app.add_typer(state_app, name="state")
 app.add_typer(topics_app, name="topics")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +16,13 @@ from stream_app.adapters.log.port import Log, Outgoing, TopicPartition
 from stream_app.adapters.policy_file import load_policy
 from stream_app.domain.errors import IncompatibleStateError, SettingsError, StreamAppError
 from stream_app.learning.learner import Learner
-from stream_app.simulation.settings import ShopSettings
 from stream_app.streaming.export_file import read_export, write_export
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.recovery import recover_shard
 from stream_app.streaming.shard import ShardSetup
 from stream_app.streaming.state_export import ExportedState, export_state
 from stream_app.streaming.state_import import ImportPlan, import_state
-from stream_app.streaming.ticks import GRID_MS
+from tests.state.drained import OLD_COUNT, halves, sales
 from tests.streaming.harness import (
     TOPICS,
     FailingLog,
@@ -36,50 +33,9 @@ from tests.streaming.harness import (
     opened,
     produce,
     published,
-    sales_of,
     tell_tick,
     working,
 )
-
-OLD_COUNT = 3
-
-
-@cache
-def sales() -> tuple[Sale, ...]:
-    return tuple(sales_of(ShopSettings(customers=200, days=120, seed=3)))
-
-
-@cache
-def halves() -> tuple[tuple[Sale, ...], tuple[Sale, ...], int]:
-    """Give the sales before and after a tick in the middle, and the tick."""
-    middle_ms = sales()[len(sales()) // 2].time_ms // GRID_MS * GRID_MS
-    first = tuple(sale for sale in sales() if sale.time_ms < middle_ms)
-    return first, sales()[len(first) :], middle_ms
-
-
-async def first_half(path: Path) -> None:
-    """Let three shards work until nothing is left."""
-    first, _, middle_ms = halves()
-    new_log(path, OLD_COUNT)
-    async with opened(path) as log:
-        await produce(log, first, OLD_COUNT)
-        await tell_tick(log, middle_ms, OLD_COUNT)
-        async with working(log, OLD_COUNT) as host:
-            await host.until_idle(middle_ms)
-
-
-@pytest.fixture(scope="module")
-def first_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a log whose events have all been applied."""
-    path = tmp_path_factory.mktemp("first") / "old.db"
-    asyncio.run(first_half(path))
-    return path
-
-
-@pytest.fixture
-def drained(first_log: Path, tmp_path: Path) -> Path:
-    """Give such a log that a test may change."""
-    return Path(shutil.copy(first_log, tmp_path / "old.db"))
 
 
 async def changes_of(log: Log, count: int) -> list[dict[str, object]]:
