@@ -97,6 +97,7 @@ def test_a_sample_is_bounded_and_keeps_all_of_whom_it_keeps(
     drawn = totals(sampled.log)
     assert 0 < len(drawn) <= 100
     assert 0.0 < sample.share < 0.5
+    assert sample.share == watched(shop_log, 1)[0].share
     assert drawn.items() <= whole.items()
 
 
@@ -230,3 +231,12 @@ def test_output_that_begins_later_is_judged_from_there(replay: RunBacktest) -> N
     cutoffs = replay("later", from_ms=from_ms).summary["predictions"]["methods"]["cutoffs"]
 
     assert all(cutoff["cutoff"] >= "2024-01-31" for cutoff in cutoffs)
+
+
+def test_batch_models_stand_beside_the_run_when_asked_for(replay: RunBacktest) -> None:
+    pytest.importorskip("lightgbm", reason="the extra `compare` is not installed")
+    methods = replay("compared", is_compared=True).summary["predictions"]["methods"]
+
+    assert {"bgnbd_gamma_gamma", "lightgbm"} <= methods["means"].keys()
+    assert methods["labels"]["lightgbm"] == "LightGBM"
+    assert methods["means"]["bgnbd_gamma_gamma"]["normalized_gini"] > 0.0

@@ -18,7 +18,7 @@ POINTS_MAX: Final = 160
 _PROSPECTS_MANY: Final = 0.6
 _SWITCH_WORDS: Final = (
     " Upright lines are days on which what was learned came into force: every score changed, and the cut points with "
-    "them, so that nobody changed tier for that alone."
+    "them, so that few changed tier for that alone."
 )
 
 
