@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from stream_app.adapters.faust_app import End, Hosting
 from stream_app.adapters.log.opening import open_log
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition
+from stream_app.adapters.log.sqlite.role import WorkerRole
 from stream_app.adapters.log.topic_setup import check_topics, create_topics
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.log.urls import LogUrl, SqliteUrl
@@ -69,12 +70,15 @@ class HostedWorker:
         Started.
     metrics
         Started, or None.
+    role
+        On an embedded log, which has one worker at a time.
     """
 
-    def __init__(self, worker: Worker, log: Log, metrics: MetricsServer | None) -> None:
+    def __init__(self, worker: Worker, log: Log, metrics: MetricsServer | None, role: WorkerRole | None) -> None:
         self._worker = worker
         self._log = log
         self._metrics = metrics
+        self._role = role
 
     async def assign(self, partitions: set[int], owns_learner: bool) -> dict[TopicPartition, int]:
         """Take over what is new; see `Worker.assign`."""
@@ -102,12 +106,16 @@ class HostedWorker:
         await self._log.stop()
         if self._metrics is not None:
             self._metrics.stop()
+        if self._role is not None:
+            self._role.release()
 
 
 def hosting(options: WorkerOptions) -> Hosting:
     """Give what a Faust app is built of; nothing is connected to before the app starts."""
 
     async def open_runtime(end: End) -> HostedWorker:
+        # The first thing of all: a second worker on one file must not touch anything.
+        role = WorkerRole(options.url.path) if isinstance(options.url, SqliteUrl) else None
         count = await asyncio.to_thread(_checked_partition_count, options)
         log = open_log(options.url, options.topics.app)
         await log.start()
@@ -117,7 +125,7 @@ def hosting(options: WorkerOptions) -> Hosting:
         registry = CollectorRegistry()
         worker = Worker(setup, log, Metrics(registry, wall_clock_ms), wall_clock_ms, end)
         registry.register(PopulationCollector(worker, options.policy))
-        return HostedWorker(worker, log, _served(options, registry, worker))
+        return HostedWorker(worker, log, _served(options, registry, worker), role)
 
     return Hosting(options.url, options.topics, open_runtime, options.sets_up_logging)
 

@@ -10,7 +10,7 @@ import pytest
 from tests.log.contract import PROMISES, Promise
 from tests.log.sqlite_case import SqliteCase
 
-DEADLINE_S = 60
+DEADLINE_S = 180
 
 
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)

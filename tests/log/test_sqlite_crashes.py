@@ -25,7 +25,7 @@ from tests.log.committing import CHANGES, CURRENT, KEYS, SOURCE, STATE, STATE_KE
 
 KILLS = int(os.environ.get("LOG_KILLS", "10"))
 ROOT = Path(__file__).parents[2]
-START_DEADLINE_S = 30.0
+START_DEADLINE_S = 180.0
 
 
 def start(path: Path, seed: int, *options: str) -> subprocess.Popen[str]:

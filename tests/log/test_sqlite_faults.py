@@ -27,6 +27,8 @@ from tests.log.clients import read_all
 ROOT = Path(__file__).parents[2]
 STATE = TopicPartition("state", 0)
 NOBODY = 65_534
+DEADLINE_S = 180
+"""Starting a process takes seconds on a busy machine."""
 
 
 @pytest.fixture
@@ -317,6 +319,19 @@ def test_a_second_worker_is_refused_until_the_first_one_is_gone(path: Path) -> N
     role.release()
 
 
+def test_a_second_worker_process_ends_with_one_line_and_code_2(path: Path) -> None:
+    role = WorkerRole(path)
+    try:
+        command = [sys.executable, "-m", "stream_app", "worker", "--log", f"sqlite://{path}", "--log-level", "warning"]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    finally:
+        role.release()
+    assert result.returncode == 2
+    [line] = [line for line in result.stderr.splitlines() if "worker" in line]
+    assert f"log {path} already has a worker (process {os.getpid()})" in line
+    assert "Traceback" not in result.stderr
+
+
 PRODUCE = """
 import asyncio, sys
 from pathlib import Path
@@ -357,4 +372,4 @@ def test_several_processes_produce_while_another_one_commits_and_follows(path: P
         assert seen["own"] == list(range(50))
         assert [await process.wait() for process in processes] == [0, 0, 0]
 
-    with_log(path, lambda log: asyncio.wait_for(follow(log), 60))
+    with_log(path, lambda log: asyncio.wait_for(follow(log), DEADLINE_S))

@@ -21,7 +21,7 @@ from stream_app.adapters.log.sqlite.topic_tables import TopicPlan, ensure_plans
 from stream_app.adapters.log.sqlite.transport import register_transport
 from stream_app.adapters.log.urls import SqliteUrl
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 
 
 class Hearing:
@@ -195,7 +195,7 @@ def test_live_records_arrive_within_some_milliseconds(path: Path) -> None:
                     await hearing.wait_for(number + 1)
             delays_s = sorted(hearing.delays_s[1:])
             # 20 ms is the longest pause between two looks; the rest is for a machine that is busy.
-            assert delays_s[len(delays_s) // 2] < 0.1
+            assert delays_s[len(delays_s) // 2] < 0.5
 
     asyncio.run(run())
 
