@@ -11,7 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks import backtest, engine_events, engine_sweep, learner, memory, pipeline, simulated_log
+from benchmarks import (
+    backtest,
+    engine_events,
+    engine_sweep,
+    learner,
+    memory,
+    pipeline,
+    simulated_log,
+    web_lookup,
+)
 from benchmarks.measurement import Measurement
 from benchmarks.scale import FULL, QUICK, Scale
 
@@ -31,6 +40,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         "simulate": simulated_log.run,
         "backtest_year": backtest.run_year,
         "backtest_cdnow": backtest.run_cdnow,
+        "web_lookup": web_lookup.run,
         "help": backtest.run_help,
     }
 )

@@ -28,6 +28,7 @@ ROWS = {
     "simulate": ["year"],
     "backtest_year": ["rate", "memory"],
     "backtest_cdnow": [],
+    "web_lookup": ["p95", "ready"],
     "help": [],
 }
 

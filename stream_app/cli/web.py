@@ -25,6 +25,7 @@ def web(
     port: int = typer.Option(8000, help="Port to listen on; 0 takes any that is free."),
     tokens_file: Path | None = typer.Option(None, help="Who may read or administer: `read HASH`, `admin HASH` lines."),
     history: Path | None = typer.Option(None, help="File of the change history; it can be made anew from the topics."),
+    access_log: bool = typer.Option(False, "--access-log", help="Log every request: method, route, status, time."),
     new_token: str | None = typer.Option(None, metavar="ROLE", help="Make a token, `read` or `admin`, and exit."),
 ) -> None:
     """Serve the live page and the HTTP API."""
@@ -49,7 +50,7 @@ def web(
     bound = bind(settings)
     path = Path(".stream-app") / f"{app}-history.sqlite" if history is None else history
     model = ReadModel(chosen, Topics(app, events), path, log)
-    _start_logging()
+    _start_logging(logs_requests=access_log)
     shown = f"[{host}]" if ":" in host else host
     typer.echo(f"http://{shown}:{bound.getsockname()[1]}/")
     serve(following_api(model, settings, client), bound)
@@ -77,12 +78,16 @@ def _role(text: str) -> Role:
         raise SettingsError(message, code="invalid_role") from None
 
 
-def _start_logging() -> None:
+def _start_logging(*, logs_requests: bool) -> None:
     import logging
     import sys
+
+    from stream_app.web.access import REQUEST_LOGGER
 
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
     )
     # That it starts and ends is said on standard output, and by its exit code.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    if logs_requests:
+        logging.getLogger(REQUEST_LOGGER).setLevel(logging.DEBUG)

@@ -27,7 +27,9 @@ _ADMIN = "/v1/admin/"
 _OPEN = ("/v1/session", "/livez", "/readyz")
 _CUSTOMERS = b"/v1/customers/"
 _PARTS = (b"/history", b"/why")
-_log = logging.getLogger("stream_app.web.requests")
+REQUEST_LOGGER = "stream_app.web.requests"
+"""Logger of requests, at debug level: routes, never paths."""
+_log = logging.getLogger(REQUEST_LOGGER)
 
 SECURITY_HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -141,7 +143,7 @@ class Gate:
         finally:
             route = getattr(scope.get("route"), "path", "-")
             milliseconds = (self._clock() - started) * 1000
-            _log.info("method=%s route=%s status=%d ms=%.1f", scope["method"], route, status, milliseconds)
+            _log.debug("method=%s route=%s status=%d ms=%.1f", scope["method"], route, status, milliseconds)
 
     def _admit(self, scope: Scope) -> None:
         """Raise a problem for whoever may not come in."""

@@ -174,6 +174,8 @@ class Follower:
         """Read all rows there are, then follow; rows that were read before a failure are not read again."""
         starts = {}
         for number in range(count):
+            self._model.progress_of(number)
+        for number in range(count):
             partition = TopicPartition(self._topics.state, number)
             bounds = await self._log.bounds(partition)
             reached = self._model.progress_of(number).state_position
@@ -182,7 +184,6 @@ class Follower:
                 reached = 0
             progress = self._model.progress_of(number)
             progress.state_position = reached or bounds.start
-            progress.state_end = bounds.stable_end
             starts[partition] = bounds.stable_end
         for partition, end in starts.items():
             progress = self._model.progress_of(partition.partition)
@@ -190,6 +191,10 @@ class Follower:
                 await self._apply_state(partition.partition, records)
             # Only holes may be left before the end.
             progress.state_position = max(progress.state_position, end)
+        # The index of a million ids takes a tenth of a second, which the first request should not wait for.
+        self._model.customers.index()
+        for number in range(count):
+            self._model.progress_of(number).is_read = True
         self._model.fault = None
         self._read_again.clear()
         async for partition, records in self._log.follow(starts):

@@ -41,10 +41,12 @@ class PartitionProgress:
         The latest event time seen.
     knowledge_version
         The version its rows were last scored by.
-    state_position, state_end
-        How far its state log has been read, and where it ended when reading began.
+    state_position
+        How far its state log has been read.
     batch_number
         The last commit of its shard that was read.
+    is_read
+        All rows that were there when reading began are in the model.
     """
 
     events_position: int = 0
@@ -53,18 +55,13 @@ class PartitionProgress:
     watermark_ms: int = -1
     knowledge_version: int = 0
     state_position: int = 0
-    state_end: int = -1
     batch_number: int = 0
+    is_read: bool = False
 
     @property
     def time_ms(self) -> int:
         """How far its time has come."""
         return max(self.tick_ms, self.watermark_ms)
-
-    @property
-    def is_read(self) -> bool:
-        """Tell whether its rows are all there."""
-        return self.state_end >= 0 and self.state_position >= self.state_end
 
 
 @dataclass(slots=True)

@@ -35,8 +35,9 @@ def status_routes(model: ReadModel, hub: ChangeHub) -> APIRouter:
         records = await asyncio.to_thread(model.history.quality)
         points = []
         for record in records:
-            figures = orjson.loads(record)
-            points.append({"time": write_time(int(figures.pop("time_ms"))), **figures})
+            told = orjson.loads(record)
+            figures = told.pop("figures", {})
+            points.append({"time": write_time(int(told.pop("time_ms"))), **figures, **told})
         return send_answer(request, QualityAnswer(as_of=write_time(model.as_of_ms), points=points))
 
     @router.get("/livez", include_in_schema=False)

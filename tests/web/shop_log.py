@@ -116,7 +116,7 @@ class ShopLog:
         figures = self.replay.learner.models.evaluation.closed
         if len(figures) > self.windows_told:
             self.windows_told = len(figures)
-            record = orjson.dumps({"time_ms": time_ms, **asdict(figures[-1])})
+            record = orjson.dumps({"time_ms": time_ms, "figures": asdict(figures[-1])})
             self.pending.append(Outgoing(TOPICS.knowledge, 0, [record], headers=[[("kind", b"quality")]]))
 
     def _publish(self, knowledge: Knowledge, kind: bytes) -> None:

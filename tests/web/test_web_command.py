@@ -93,7 +93,7 @@ def test_the_log_of_another_policy_ends_the_server_with_a_line(shop: Shop, tmp_p
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_server_answers_until_it_is_told_to_end(shop: Shop, tmp_path: Path, number: signal.Signals) -> None:
-    arguments = ["--log", f"sqlite://{shop.path}", "--app", "shop", "--events", "events", "--port", "0"]
+    arguments = ["--log", f"sqlite://{shop.path}", "--app", "shop", "--events", "events", "--port", "0", "--access-log"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
         command(*arguments, folder=tmp_path),
