@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from benchmarks import (
     backtest,
+    embedded_log,
     engine_events,
     engine_sweep,
     learner,
@@ -28,6 +29,7 @@ Benchmark = Callable[[Scale], list[Measurement]]
 
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
+        "embedded_log": embedded_log.run,
         "engine_events": engine_events.run,
         "engine_events_value": engine_events.run_value,
         "engine_sweep": engine_sweep.run,

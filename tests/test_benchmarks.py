@@ -18,6 +18,7 @@ from benchmarks.table import BEGIN, DOCUMENT, END, render, update_document
 
 ROOT = Path(__file__).parents[1]
 ROWS = {
+    "embedded_log": ["append", "read", "commit"],
     "engine_events": ["uniform", "zipf_0.8", "zipf_1.0", "small_batches"],
     "engine_events_value": ["uniform", "zipf_0.8", "small_batches", "reference", "ratio"],
     "engine_sweep": ["hourly", "at_once"],
