@@ -97,7 +97,9 @@ def test_a_sample_is_bounded_and_keeps_all_of_whom_it_keeps(
     drawn = totals(sampled.log)
     assert 0 < len(drawn) <= 100
     assert 0.0 < sample.share < 0.5
-    assert sample.share == watched(shop_log, 1)[0].share
+    alone, _ = watched(shop_log, 1)
+    assert totals(alone.purchase_log(0, 10**13).log) == drawn
+    assert sample.share == alone.share
     assert drawn.items() <= whole.items()
 
 
