@@ -85,6 +85,13 @@ def test_calibration_holds_every_prediction_once(page: Page) -> None:
         assert sum(int(number(row[-1])) for row in table[1:]) == 12_000
 
 
+def test_the_price_of_steady_tiers_is_told(page: Page) -> None:
+    text = " ".join(page.texts)
+    assert "held 0.670 of the spend, by score alone 0.680: the difference is the price of steady tiers." in text
+    unknown = make_methods() | {"held_cap20": None}
+    assert "price of steady tiers" not in " ".join(Page(html_of(make_predictions(methods=unknown))).texts)
+
+
 def test_lifts_are_those_of_the_run_and_the_yardsticks(page: Page) -> None:
     spend, growth = [table for table in page.tables if table[0][:3] == ["Tenth", "this run", "RFM sum"]]
 

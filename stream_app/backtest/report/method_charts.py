@@ -57,7 +57,7 @@ def method_table(methods: Mapping[str, Any]) -> Markup:
             ),
         ),
         tag("div", data_table(DataTable(columns, rows)), class_="methods"),
-        *(tag("p", note, class_="aside") for note in methods["notes"]),
+        *(tag("p", note, class_="aside") for note in [*_held(methods), *methods["notes"]]),
         class_="chart",
     )
 
@@ -197,6 +197,17 @@ def _finding(methods: Mapping[str, Any]) -> str:
     name = max(known, key=lambda each: known[each])
     word = "ahead of" if own > known[name] + 0.0005 else "behind" if own < known[name] - 0.0005 else "level with"
     return f"Ranking spend: {own:.3f}, {word} the best yardstick, {method_label(methods, name)} ({known[name]:.3f})"
+
+
+def _held(methods: Mapping[str, Any]) -> list[str]:
+    """Say what it costs that tiers are held on to."""
+    held, own = methods["held_cap20"], methods["means"][OWN]["cap20"]
+    if held is None or own is None:
+        return []
+    return [
+        f"The top 20 % by the value tier held, and within it by score, held {held:.3f} of the spend, by score alone "
+        f"{own:.3f}: the difference is the price of steady tiers."
+    ]
 
 
 def _how(methods: Mapping[str, Any]) -> str:
