@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -17,9 +18,12 @@ def shop(customers: int = 250, days: int = 40) -> tuple[Sale, ...]:
     return tuple(sales_of(ShopSettings(customers=customers, days=days, seed=21)))
 
 
-def expected_changes(sales: tuple[Sale, ...], folder: Path, partition_count: int) -> list[list[dict[str, object]]]:
+@cache
+def expected_changes(sales: tuple[Sale, ...], partition_count: int) -> list[list[dict[str, object]]]:
     """Give the changes of a backtest of the same events, by partition."""
     partitions: list[list[dict[str, object]]] = [[] for _ in range(partition_count)]
-    for change in backtest_changes(sales, folder / "backtest", load_policy(None)):
+    with tempfile.TemporaryDirectory() as folder:
+        changes = backtest_changes(sales, Path(folder), load_policy(None))
+    for change in changes:
         partitions[int(partitions_of([str(change["customer_id"]).encode()], partition_count)[0])].append(change)
     return partitions
