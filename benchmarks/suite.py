@@ -20,6 +20,7 @@ from benchmarks import (
     memory,
     pipeline,
     simulated_log,
+    state_log,
     web_lookup,
 )
 from benchmarks.measurement import Measurement
@@ -39,6 +40,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         "memory_many": memory.run_many,
         "pipeline_embedded": pipeline.run_embedded,
         "pipeline_kafka": pipeline.run_kafka,
+        "state_log": state_log.run,
         "simulate": simulated_log.run,
         "backtest_year": backtest.run_year,
         "backtest_cdnow": backtest.run_cdnow,

@@ -26,6 +26,7 @@ ROWS = {
     "learner": ["outcomes"],
     "memory": [f"{QUICK.customers}"],
     "memory_many": [f"{QUICK.customers_many}"],
+    "state_log": ["recovery_2", "recovery_3", "recovery_2_small", "pack", "pack_small"],
     "simulate": ["year"],
     "backtest_year": ["rate", "memory"],
     "backtest_cdnow": [],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.domain.events import ID_BYTES_MAX
 from stream_app.domain.id_index import KEY_BYTES, IdIndex, keys_of
 from stream_app.domain.identifiers import hash_ids, turns_of
 from stream_app.domain.memory import reserve
@@ -58,6 +59,11 @@ class CustomerTable:
     def ids(self) -> NDArray[np.bytes_]:
         """Shape `(len(self),)`, dtype `S<width>`: customer ids, in the order of the rows; empty for erased ones."""
         return self.ids_of(np.arange(self._count))
+
+    @property
+    def id_bytes_max(self) -> int:
+        """No id is longer than this, in bytes."""
+        return ID_BYTES_MAX if self._long_ids else KEY_BYTES
 
     @property
     def index_byte_count(self) -> int:

@@ -19,7 +19,6 @@ from stream_app.adapters.state_records import (
     encode_state_record,
     header_byte_count,
 )
-from stream_app.domain.events import ID_BYTES_MAX
 from stream_app.domain.table import CustomerTable
 
 LOG_RATIO: Final = 2
@@ -319,9 +318,12 @@ def _cut(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
     """Cut rows into records; at least one."""
     row_bytes = table.rows.dtype.itemsize + ROW_OVERHEAD_BYTES
-    if len(rows) * (row_bytes + ID_BYTES_MAX) <= RECORD_BYTES_MAX // 2:
+    bytes_max = len(rows) * (row_bytes + table.id_bytes_max)
+    if bytes_max <= RECORD_BYTES_MAX // 2:
         return [(rows, needs_id)]
     room = RECORD_BYTES_MAX - header_byte_count(header)
+    if bytes_max <= room:
+        return [(rows, needs_id)]
     sizes = np.full(len(rows), row_bytes)
     sizes[needs_id] += np.strings.str_len(table.ids_of(rows[needs_id]))
     ends = np.cumsum(sizes)
