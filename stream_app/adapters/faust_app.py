@@ -27,6 +27,8 @@ OpenRuntime = Callable[[End], Awaitable[Runtime]]
 BUFFERED_BATCHES_MAX: Final = 2
 """Batches between transport and agent; they are large, and with 64 of them the median latency was 650 ms."""
 EXIT_DEFECT: Final = 1
+EXIT_TRY_AGAIN: Final = 70
+"""The log failed; a supervisor starts the worker again."""
 EXIT_REFUSED: Final = 2
 """Settings, topics or cluster are such that a person has to mend something."""
 _MS_PER_S: Final = 1000
@@ -111,8 +113,12 @@ class HostedApp(faust.App):
         assigned = {TopicPartition(*partition) for partition in self.consumer.assignment()}
         try:
             await self.ownership.take(assigned, generation, self._source)
+        except (StreamAppError, LogError) as error:
+            # The runtime has said already how the process ends, unless the error is of the assignment itself.
+            code = EXIT_REFUSED if isinstance(error, StreamAppError) else EXIT_TRY_AGAIN
+            self.ending.call(code, f"partitions could not be taken over: {error}")
+            await self.wait_until_stopped()
         except Exception as error:
-            # The runtime may have said already how the process ends; if it has not, this is an error of our own.
             self.log.exception("partitions could not be taken over")
             self.ending.call(EXIT_DEFECT, f"partitions could not be taken over: {error!r}")
             raise

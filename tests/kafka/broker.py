@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -121,11 +121,11 @@ class KafkaCluster:
     brokers
         How many; with three or more, topics have three replicas of which two must be in sync.
     settings
-        Broker settings beyond those that a cluster on loopback needs.
+        Given the listeners of a broker, further settings of it.
     """
 
-    def __init__(self, brokers: int = 1, settings: Mapping[str, str] | None = None) -> None:
-        self._extra = dict(settings or {})
+    def __init__(self, brokers: int = 1, settings: Callable[[str], Mapping[str, str]] | None = None) -> None:
+        self._settings = settings
         self._count = brokers
         self._folder = Path(tempfile.mkdtemp(prefix="stream-app-kafka-"))
         self.brokers: list[Broker] = []
@@ -149,14 +149,16 @@ class KafkaCluster:
             folder = self._folder / str(node_id)
             folder.mkdir()
             port, controller_port = ports[node_id - 1], ports[self._count + node_id - 1]
+            listeners = f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}"
             addresses = {
                 "node.id": str(node_id),
-                "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+                "listeners": listeners,
                 "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
                 "controller.quorum.voters": voters,
                 "log.dirs": str(folder / "data"),
             }
-            self.brokers.append(Broker(node_id, port, folder, addresses | self._common() | self._extra))
+            further = {} if self._settings is None else dict(self._settings(listeners))
+            self.brokers.append(Broker(node_id, port, folder, addresses | self._common() | further))
         for broker in self.brokers:
             broker.format(cluster_id)
             broker.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -14,9 +14,9 @@ BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP"
 KAFKA_MISSING = "no Kafka broker for the tests"
 
 
-def start_cluster(brokers: int) -> KafkaCluster:
+def start_cluster(brokers: int, settings: Callable[[str], Mapping[str, str]] | None = None) -> KafkaCluster:
     """Start a cluster; without Java or Maven the test is skipped loudly, and fails where CI is true."""
-    cluster = KafkaCluster(brokers)
+    cluster = KafkaCluster(brokers, settings)
     try:
         return cluster.__enter__()
     except BrokerUnavailableError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from stream_app.adapters.log.kafka.clients import (
     TRANSACTION_TIMEOUT_MS,
     server_list,
 )
+from stream_app.adapters.log.kafka.security import read_security
 from stream_app.adapters.log.topics import Cleanup, Partitions, TopicRule, Topics
 from stream_app.domain.errors import SettingsError
 
@@ -45,7 +47,10 @@ def administering(bootstrap: str) -> Iterator[KafkaAdminClient]:
     try:
         _knock(server_list(bootstrap))
         admin = KafkaAdminClient(
-            bootstrap_servers=server_list(bootstrap), client_id=CLIENT_ID, bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS
+            bootstrap_servers=server_list(bootstrap),
+            client_id=CLIENT_ID,
+            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+            **read_security(os.environ).client_settings(),
         )
         yield admin
     except (KafkaError, OSError) as error:

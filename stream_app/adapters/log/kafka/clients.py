@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import aiokafka.producer.sender
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from stream_app.adapters.log.kafka.security import read_security
 
 CLIENT_ID = "stream-app"
 REQUEST_TIMEOUT_MS = 10_000
@@ -36,12 +39,13 @@ def server_list(bootstrap: str) -> list[str]:
 
 
 def common_settings(bootstrap: str) -> dict[str, Any]:
-    """Give what all clients are told."""
+    """Give what all clients are told, with what the environment says of security."""
     return {
         "bootstrap_servers": server_list(bootstrap),
         "client_id": CLIENT_ID,
         "request_timeout_ms": REQUEST_TIMEOUT_MS,
         "retry_backoff_ms": RETRY_BACKOFF_MS,
+        **read_security(os.environ).client_settings(),
     }
 
 

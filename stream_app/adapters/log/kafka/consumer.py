@@ -21,9 +21,8 @@ from stream_app.adapters.log.kafka.clients import (
     FETCH_BYTES_MAX,
     HEARTBEAT_MS,
     REQUEST_TIMEOUT_MS,
-    RETRY_BACKOFF_MS,
     SESSION_TIMEOUT_MS,
-    server_list,
+    common_settings,
 )
 
 FETCH_WAIT_MS: Final = 10
@@ -71,8 +70,7 @@ class BatchConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
         # Faust's recovery of tables, of which there are none, asks for it.
         self._assignor = CoPartitionAssignor
         return AIOKafkaConsumer(
-            bootstrap_servers=server_list(",".join(hosts)),
-            client_id=conf.broker_client_id,
+            **common_settings(",".join(hosts)) | {"request_timeout_ms": max(REQUEST_TIMEOUT_MS, SESSION_TIMEOUT_MS)},
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
             partition_assignment_strategy=[CoPartitionAssignor],
@@ -85,8 +83,6 @@ class BatchConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             max_poll_records=POLL_RECORDS_MAX,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
-            request_timeout_ms=max(REQUEST_TIMEOUT_MS, SESSION_TIMEOUT_MS),
-            retry_backoff_ms=RETRY_BACKOFF_MS,
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
