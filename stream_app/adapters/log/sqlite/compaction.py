@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from stream_app.adapters.log.sqlite.batches import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Record, pack_kept, unpack
 from stream_app.adapters.log.sqlite.reading import batch_key, first_offset, read_reach
 
-KEYS_MAX: Final = 200_000
-"""Distinct keys of a pass: some 30 MB. A pass that meets more ends there, and another one follows."""
+KEYS_MAX: Final = 300_000
+"""Distinct keys of a pass: some 50 MB. A pass that meets more ends there, and another one follows."""
 DIRTY_BYTES_MIN: Final = 1 << 20
 """Less than this, or than what is compacted already, waits for a day."""
 TOMBSTONE_MS: Final = 86_400_000

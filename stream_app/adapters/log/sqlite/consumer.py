@@ -78,9 +78,16 @@ class SqliteConsumer(base.Consumer):
             while not self.should_stop:
                 await self.sleep(HOUSEKEEPING_S)
                 if not self.should_stop:
-                    await housekeeper.work()
+                    await self._work(housekeeper)
         finally:
             await housekeeper.close()
+
+    async def _work(self, housekeeper: Housekeeper) -> None:
+        try:
+            await housekeeper.work()
+        except LogError as error:
+            # What cannot be cleaned up does not keep events from being worked on; the next round tries again.
+            self.log.warning("housekeeping failed path=%s error=%s", self._path, error)
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Take all partitions of these topics; what Faust does about it goes on in the background.

@@ -29,13 +29,14 @@ _CACHE_KIB: Final = 16_384
 OFFSET_BITS: Final = 44
 """A batch is found by `partition id << 44 | first offset`: 17 trillion offsets, half a million partitions."""
 
+# Tables are not STRICT, and nothing is RETURNING: systems of long support have an older SQLite.
 _SCHEMA: Final = """
 CREATE TABLE topics (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     is_compacted INTEGER NOT NULL,
     retention_ms INTEGER
-) STRICT;
+);
 CREATE TABLE partitions (
     id INTEGER PRIMARY KEY,
     topic_id INTEGER NOT NULL REFERENCES topics (id),
@@ -45,23 +46,23 @@ CREATE TABLE partitions (
     compacted_offset INTEGER NOT NULL DEFAULT 0,
     compacted_ms INTEGER NOT NULL DEFAULT 0,
     UNIQUE (topic_id, number)
-) STRICT;
+);
 CREATE TABLE batches (
     id INTEGER PRIMARY KEY,
     last_offset INTEGER NOT NULL,
     appended_ms INTEGER NOT NULL,
     body BLOB NOT NULL
-) STRICT;
+);
 CREATE TABLE positions (
     group_name TEXT NOT NULL,
     partition_id INTEGER NOT NULL REFERENCES partitions (id),
     position INTEGER NOT NULL,
     PRIMARY KEY (group_name, partition_id)
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 CREATE TABLE writers (
     name TEXT PRIMARY KEY,
     epoch INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 """
 
 

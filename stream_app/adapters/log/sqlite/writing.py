@@ -218,7 +218,7 @@ class Committer:
         ]
         self._connection.executemany(
             "INSERT INTO positions (group_name, partition_id, position) VALUES (?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET position = excluded.position",
+            "ON CONFLICT (group_name, partition_id) DO UPDATE SET position = excluded.position",
             rows,
         )
 
@@ -236,8 +236,7 @@ class Committer:
 
 
 def _raise_epoch(connection: sqlite3.Connection, name: str) -> int:
-    statement = (
-        "INSERT INTO writers (name, epoch) VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch"
-    )
-    [epoch] = connection.execute(statement, (name,)).fetchone()
+    connection.execute("INSERT INTO writers (name, epoch) VALUES (?, 0) ON CONFLICT DO NOTHING", (name,))
+    connection.execute("UPDATE writers SET epoch = epoch + 1 WHERE name = ?", (name,))
+    [epoch] = connection.execute("SELECT epoch FROM writers WHERE name = ?", (name,)).fetchone()
     return int(epoch)
