@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -141,76 +141,6 @@ class HistoryAnswer(ChangesAnswer):
     """All segment changes of one customer, oldest first, a page of them."""
 
     customer_id: CustomerId
-
-
-class Contribution(BaseModel):
-    """A term of a score against that of a typical customer."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    term: str = Field(examples=["spend_recent_months"])
-    contribution: float = Field(description="Term less its population mean, in units of the score.", examples=[0.64])
-    text: str = Field(examples=["spent about 182 USD, recent months counting most; a typical customer about 50 USD"])
-
-
-class TierLine(BaseModel):
-    """What would bring the customer into a neighbouring tier."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    direction: Literal["up", "down"]
-    tier: str = Field(description="The tier beyond the line.", examples=["vip"])
-    line: float = Field(description="Score of the line, hysteresis included.", examples=[5.31])
-    distance: float = Field(description="Line minus score.", examples=[0.29])
-    percentile: float | None = Field(
-        description="Share of rated customers below the line, in percent.", examples=[96.2]
-    )
-    text: str = Field(examples=["becomes vip if spending, past and expected, is about 1.2 times as much"])
-
-
-class AxisExplanation(BaseModel):
-    """Why a customer stands where they stand on one axis."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    axis: str = Field(examples=["value"])
-    tier: str = Field(examples=["big"])
-    score: float | None = Field(description="As of `as_of`; null: not rated.")
-    shown_score: float | None
-    percentile: float | None
-    typical_score: float | None = Field(description="Mean score of the rated customers.")
-    contributions: list[Contribution] = Field(
-        description="All terms that count, largest first; they add up to the score less the typical score."
-    )
-    next: list[TierLine] = Field(description="What would change the tier.")
-    confirmation: str = Field(description="How long a change of tier must hold before it counts.", examples=["14d"])
-    candidate: Candidate | None
-    text: str = Field(description="All of it in a sentence or two.")
-
-
-class Expectation(BaseModel):
-    """What is expected of a customer over the policy's horizon."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    horizon_days: float = Field(examples=[84.0])
-    alive_probability: float
-    buy_probability: float
-    growth_probability: float | None = Field(description="Probability of spending more than over the last horizon.")
-    expected_purchases: float
-    expected_spend: float
-    previous_spend: float
-    currency: str
-
-
-class WhyAnswer(Answer):
-    """Why a customer is in their segment, and what would change it."""
-
-    customer_id: CustomerId
-    segment: Segment
-    treatment: Treatment
-    axes: list[AxisExplanation]
-    expectation: Expectation | None = Field(description="Null: before there is any knowledge.")
 
 
 class AxisTiers(BaseModel):
@@ -352,69 +282,6 @@ class QualityAnswer(Answer):
         description="Figures over time, oldest first: `time`, and those of `docs/judging.md`.",
         examples=[[{"time": "2024-05-01T00:00:00.000Z", "buy_auc": 0.79, "growth_auc": 0.7}]],
     )
-
-
-class PartitionStatus(BaseModel):
-    """How far a partition has come."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    partition: int
-    events_position: int = Field(description="Offset of the next event to apply.")
-    events_end: int | None
-    lag: int | None = Field(description="Events that wait; null: not known.")
-    watermark: Time | None = Field(description="Latest event time.")
-    last_tick: Time | None
-    knowledge_version: int
-    is_read: bool = Field(description="All its rows have been read.")
-
-
-class KnowledgeStatus(BaseModel):
-    """The knowledge in force."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    version: int
-    scoring_version: int
-    made_at: Time | None = Field(description="The tick it was made at.")
-    age_seconds: float | None = Field(description="Of event time, as of `as_of`.")
-    outcomes_learned: int
-    rated_customers: dict[str, int | None]
-
-
-class PolicyStatus(BaseModel):
-    """The policy in force."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    owner: str
-    objective: str
-    version: str
-    currency: str
-    axes: list[AxisTiers]
-
-
-class StatusAnswer(Answer):
-    """What is going on."""
-
-    state: Literal["reading", "live", "disconnected"] = Field(
-        description="`reading`: rows are still being read after a start. `disconnected`: the log cannot be read."
-    )
-    fault: str | None = Field(description="What is wrong; null: nothing.")
-    app: str
-    customers: int
-    changes: int = Field(description="Changes in the history.")
-    events: int = Field(description="Events applied so far, all partitions.")
-    events_per_second: float
-    changes_per_second: float
-    lag: int | None = Field(description="Events that wait, all partitions.")
-    watermark: Time | None
-    knowledge: KnowledgeStatus | None
-    policy: PolicyStatus
-    partitions: list[PartitionStatus]
-    streams: int = Field(description="Open event streams.")
-    version: str
 
 
 class Problem(BaseModel):

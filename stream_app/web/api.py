@@ -19,6 +19,7 @@ from stream_app.web.customer_routes import customer_routes
 from stream_app.web.problems import ProblemError, install_problems
 from stream_app.web.read_model import ReadModel
 from stream_app.web.segment_routes import segment_routes
+from stream_app.web.series_routes import series_routes
 from stream_app.web.settings import WebSettings
 from stream_app.web.status_routes import status_routes
 
@@ -77,6 +78,7 @@ def create_api(
     api.include_router(customer_routes(model))
     api.include_router(segment_routes(model))
     api.include_router(change_routes(model, hub))
+    api.include_router(series_routes(model))
     api.include_router(status_routes(model, hub))
     _add_session(api, settings)
     _add_administration(api, on_rebuild)

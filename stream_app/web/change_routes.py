@@ -1,4 +1,4 @@
-"""Routes about segment changes: lists, live streams, and counts over time."""
+"""Routes about segment changes, as lists and as live streams."""
 
 from __future__ import annotations
 
@@ -12,28 +12,22 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from stream_app.web.access import client_of
-from stream_app.web.answers import ChangesAnswer, MigrationsAnswer, PopulationsAnswer
+from stream_app.web.answers import ChangesAnswer
 from stream_app.web.change_stream import ChangeHub, Matcher
-from stream_app.web.history import HOUR_MS, NO_TIER, ChangeFilter, StoredChange, WireChange
+from stream_app.web.history import NO_TIER, ChangeFilter, StoredChange, WireChange
 from stream_app.web.parameters import (
-    AxisQuery,
     ChangeQuery,
     Cursor,
     Limit,
-    TimeQuery,
     query_changes,
-    read_axis,
     read_cursor,
     read_filter,
-    read_time,
     write_cursor,
 )
 from stream_app.web.problems import problem_responses
 from stream_app.web.read_model import ReadModel
 from stream_app.web.segment_routes import describe_segments
-from stream_app.web.sending import send_answer, send_records
-from stream_app.web.series import POINTS_MAX, count_migrations, populations_over_time
-from stream_app.web.standing import write_time
+from stream_app.web.sending import send_records
 
 _CHANGE_CURSOR = "<qq"
 _STREAM_TYPE = "text/event-stream"
@@ -96,43 +90,7 @@ def change_routes(model: ReadModel, hub: ChangeHub) -> APIRouter:
             following = write_cursor(_CHANGE_CURSOR, shown[-1].time_ms, shown[-1].number)
         return send_records(request, model, [change.record for change in shown], {"next": following})
 
-    @router.get("/migrations", response_model=MigrationsAnswer)
-    async def read_migrations(
-        request: Request, axis: AxisQuery = None, since: TimeQuery = None, until: TimeQuery = None
-    ) -> Response:
-        """Count how often customers went from tier to tier; times are taken in whole hours."""
-        place = None if axis is None else read_axis(model, axis)
-        first, end = _hours(since, until)
-        counts = await asyncio.to_thread(model.history.hour_counts, place, first, end)
-        places = range(len(model.policy.axes)) if place is None else [place]
-        answer = MigrationsAnswer(
-            as_of=write_time(model.as_of_ms),
-            since=None if first is None else write_time(first * HOUR_MS),
-            until=None if end is None else write_time(end * HOUR_MS),
-            axes=count_migrations(model, counts, places),
-        )
-        return send_answer(request, answer)
-
-    @router.get("/populations", response_model=PopulationsAnswer)
-    async def read_populations(
-        request: Request,
-        since: TimeQuery = None,
-        until: TimeQuery = None,
-        points: Annotated[int, Query(ge=1, le=POINTS_MAX, description="Most points in time.")] = 120,
-    ) -> Response:
-        """Give populations and changes over time; steps are as short as the number of points allows."""
-        first, end = _hours(since, until)
-        counts = await asyncio.to_thread(model.history.hour_counts, None, None, end)
-        return send_answer(request, populations_over_time(model, counts, (first, end), points))
-
     return router
-
-
-def _hours(since: str | None, until: str | None) -> tuple[int | None, int | None]:
-    """Read times in hours since 1970-01-01: the hour that begins the span, and the one after its last."""
-    since_ms, until_ms = read_time("since", since), read_time("until", until)
-    first = None if since_ms is None else since_ms // HOUR_MS
-    return first, None if until_ms is None else -(-until_ms // HOUR_MS)
 
 
 def _totals(model: ReadModel) -> bytes:

@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from stream_app.web.answers import CustomerAnswer, HistoryAnswer, WhyAnswer
+from stream_app.web.answers import CustomerAnswer, HistoryAnswer
 from stream_app.web.explaining import explain_customer
 from stream_app.web.parameters import (
     Cursor,
@@ -22,6 +22,7 @@ from stream_app.web.problems import ProblemError, problem_responses
 from stream_app.web.read_model import ReadModel
 from stream_app.web.sending import send_answer, send_records
 from stream_app.web.standing import describe_customer, named, treatment_of, write_time
+from stream_app.web.why_answers import WhyAnswer
 
 _SEQUENCE_CURSOR = "<q"
 

@@ -126,6 +126,12 @@ class CustomerColumns:
         keys = keys_of(np.array([customer_id]))
         return int(self.index().find(keys, hash_ids(keys))[0])
 
+    def unknown(self, customer_ids: list[bytes]) -> list[bytes]:
+        """Give those of some ids that no customer has."""
+        keys = keys_of(np.array(customer_ids, dtype=np.bytes_))
+        is_unknown = self.index().find(keys, hash_ids(keys)) == UNKNOWN
+        return [customer_ids[number] for number in np.flatnonzero(is_unknown).tolist()]
+
     def index(self) -> IdIndex:
         """Bring the index up to date: names come after their places, so what is new waits for the next look-up."""
         if self._index is None:

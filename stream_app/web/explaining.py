@@ -17,9 +17,10 @@ from stream_app.domain.rating import rated, states_of
 from stream_app.domain.reasons import Evidence, Scale, explanations
 from stream_app.domain.rows import RowBlock
 from stream_app.domain.scores import ScoreFunction, growth_bases, growth_probability_of, weigh
-from stream_app.web.answers import AxisExplanation, Candidate, Contribution, Expectation, TierLine
+from stream_app.web.answers import Candidate
 from stream_app.web.read_model import ReadModel
 from stream_app.web.standing import candidate_of, finite
+from stream_app.web.why_answers import AxisExplanation, Contribution, Expectation, TierLine
 
 _SMALL_FACTOR = 1.005
 

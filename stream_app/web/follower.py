@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition
@@ -18,6 +18,7 @@ LOOK_SECONDS = 1.0
 """Time between looks at where the events end, and between attempts to find missing topics."""
 WAIT_SECONDS_MAX = 10.0
 """Longest time between attempts to read a log that failed."""
+_CUSTOMERS_AT_A_TIME = 5000
 _log = logging.getLogger(__name__)
 
 
@@ -100,10 +101,13 @@ class Follower:
             await self._log.start()
             count = await self._partition_count()
             changes, knowledge = await self._history_starts(count)
+            for partition, start in changes.items():
+                self._model.progress_of(partition.partition).begin_changes(start)
             group.create_task(self._follow_knowledge(knowledge))
             group.create_task(self._follow_changes(changes))
             group.create_task(self._follow_state(count))
             group.create_task(self._look_at_ends(count))
+            group.create_task(self._forget_erased(count))
             group.create_task(self._wait_for_rebuild())
 
     async def _wait_for_rebuild(self) -> None:
@@ -163,6 +167,7 @@ class Follower:
         async for partition, records in self._log.follow(starts):
             batch = _batch(partition, records)
             changes = await asyncio.to_thread(self._model.store_changes, batch, [record.value for record in records])
+            self._model.progress_of(partition.partition).reach_changes(batch.next_offset)
             self._model.tell(changes)
 
     async def _follow_knowledge(self, starts: dict[TopicPartition, int]) -> None:
@@ -195,6 +200,7 @@ class Follower:
         self._model.customers.index()
         for number in range(count):
             self._model.progress_of(number).is_read = True
+            await self._note_changes_end(number)
         self._model.fault = None
         self._read_again.clear()
         async for partition, records in self._log.follow(starts):
@@ -207,6 +213,13 @@ class Follower:
             self._model.progress_of(partition).state_position = record.offset + 1
             # A record takes milliseconds: requests have their turn in between.
             await asyncio.sleep(0)
+        await self._note_changes_end(partition)
+
+    async def _note_changes_end(self, number: int) -> None:
+        """Note where the changes end now, so that it can be told up to when they have been read."""
+        progress = self._model.progress_of(number)
+        bounds = await self._log.bounds(TopicPartition(self._topics.segment_changes, number))
+        progress.note_changes_end(bounds.stable_end)
 
     def _apply_state_record(self, partition: int, record: StateRecord) -> None:
         progress, number = self._model.progress_of(partition), record.header.batch_number
@@ -218,6 +231,47 @@ class Follower:
         progress.batch_number = number
         self._model.apply_state(partition, record)
 
+    async def _forget_erased(self, count: int) -> None:
+        """Take the changes of erased customers out of the history, whenever one was erased, and after a start.
+
+        A topic goes on to hold what was published of them, and changes are read side by side with rows: so it is only
+        known who is erased once all rows have been read that were there after those changes.
+        """
+        while True:
+            while not (self._model.is_ready and self._model.may_hold_erased):
+                await asyncio.sleep(LOOK_SECONDS)
+            self._model.may_hold_erased = False
+            last_number = self._model.history.last_number
+            for number in range(count):
+                await self._reach_state_end(number)
+            forgotten = 0
+            async for part in self._customers_of_history():
+                unknown = self._model.customers.unknown(part)
+                if unknown:
+                    await asyncio.to_thread(self._model.history.forget_customers, unknown, last_number)
+                    forgotten += len(unknown)
+            if forgotten:
+                _log.info("history: %d erased customers are forgotten", forgotten)
+
+    async def _customers_of_history(self) -> AsyncIterator[list[bytes]]:
+        part = await asyncio.to_thread(self._model.history.customers_after, b"", _CUSTOMERS_AT_A_TIME)
+        while part:
+            yield part
+            part = await asyncio.to_thread(self._model.history.customers_after, part[-1], _CUSTOMERS_AT_A_TIME)
+
+    async def _reach_state_end(self, number: int) -> None:
+        """Wait until the rows of a partition have been read that are there now."""
+        progress, partition = self._model.progress_of(number), TopicPartition(self._topics.state, number)
+        end = (await self._log.bounds(partition)).stable_end
+        while progress.state_position < end and await self._has_records(partition, progress.state_position, end):
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _has_records(self, partition: TopicPartition, start: int, end: int) -> bool:
+        async for records in self._log.read(partition, start, end):
+            if records:
+                return True
+        return False
+
     async def _look_at_ends(self, count: int) -> None:
         """Ask now and then where the events end, and note how much has come since."""
         has_events = await self._log.partition_count(self._topics.events) is not None
@@ -226,6 +280,8 @@ class Follower:
                 for number in range(count):
                     bounds = await self._log.bounds(TopicPartition(self._topics.events, number))
                     self._model.progress_of(number).events_end = bounds.end
+            for progress in self._model.partitions.values():
+                progress.pass_holes()
             self._model.mark_rates(time.monotonic())
             await asyncio.sleep(LOOK_SECONDS)
 

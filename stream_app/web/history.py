@@ -241,10 +241,18 @@ class History:
         """Give all figures of prequential evaluation, oldest first."""
         return [record for (record,) in self._all("SELECT record FROM quality ORDER BY time_ms, number")]
 
-    def forget_customers(self, customer_ids: Iterable[str]) -> None:
-        """Delete all changes of customers who were erased; counts by hour stay, since they name nobody."""
+    def forget_customers(self, customer_ids: Iterable[bytes], last_number: int) -> None:
+        """Delete the changes of erased customers up to a number; counts by hour stay, since they name nobody."""
+        pairs = [(customer_id, last_number) for customer_id in customer_ids]
         with self._writing() as database:
-            database.executemany("DELETE FROM changes WHERE customer = ?", [(name.encode(),) for name in customer_ids])
+            database.executemany("DELETE FROM changes WHERE customer = ? AND number <= ?", pairs)
+        # Deleted content is overwritten; what the write-ahead file still has of it goes with the file.
+        self._all("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def customers_after(self, customer_id: bytes, limit: int) -> list[bytes]:
+        """Give the next customers who have changes, in the order of id bytes."""
+        query = "SELECT DISTINCT customer FROM changes WHERE customer > ? ORDER BY customer LIMIT ?"
+        return [bytes(found) for (found,) in self._all(query, (customer_id, limit))]
 
     def changes_of(self, customer_id: bytes, after_sequence: int, limit: int) -> list[StoredChange]:
         """Give a customer's changes after a sequence number, oldest first."""
@@ -382,6 +390,7 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     # What a crash of the machine takes is read from the topics again: positions are in the same transactions.
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    database.execute("PRAGMA secure_delete = ON")
     return database
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -19,71 +17,7 @@ from stream_app.domain.scores import SCORES, ScoreFunction, build_functions
 from stream_app.web.customers import CustomerColumns
 from stream_app.web.history import Batch, History, StoredChange
 from stream_app.web.knowledge_shelf import KnowledgeShelf
-
-RATE_SECONDS = 10.0
-"""Event rates are told over so many seconds."""
-_MARKS_MAX = 64
-
-
-@dataclass(slots=True)
-class PartitionProgress:
-    """How far one partition has come; times in milliseconds since 1970-01-01 UTC, -1 where there is none yet.
-
-    Parameters
-    ----------
-    events_position
-        Offset of the next event that its shard will apply.
-    events_end
-        Where the events end now, as the log says; -1 when it has not been asked.
-    tick_ms
-        The last tick.
-    watermark_ms
-        The latest event time seen.
-    knowledge_version
-        The version its rows were last scored by.
-    state_position
-        How far its state log has been read.
-    batch_number
-        The last commit of its shard that was read.
-    is_read
-        All rows that were there when reading began are in the model.
-    """
-
-    events_position: int = 0
-    events_end: int = -1
-    tick_ms: int = -1
-    watermark_ms: int = -1
-    knowledge_version: int = 0
-    state_position: int = 0
-    batch_number: int = 0
-    is_read: bool = False
-
-    @property
-    def time_ms(self) -> int:
-        """How far its time has come."""
-        return max(self.tick_ms, self.watermark_ms)
-
-
-@dataclass(slots=True)
-class RateMeter:
-    """Counts per second over the last `RATE_SECONDS`, from marks of a total and the time of a clock."""
-
-    _marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_MARKS_MAX))
-
-    def mark(self, now_seconds: float, total: int) -> None:
-        """Note a total; marks that are too close to the one before are left out."""
-        if not self._marks or now_seconds - self._marks[-1][0] >= 4 * RATE_SECONDS / _MARKS_MAX:
-            self._marks.append((now_seconds, total))
-
-    def per_second(self, now_seconds: float, total: int) -> float:
-        """Give the rate up to now."""
-        while len(self._marks) > 1 and now_seconds - self._marks[1][0] >= RATE_SECONDS:
-            self._marks.popleft()
-        if not self._marks or now_seconds <= self._marks[0][0]:
-            return 0.0
-        since, base = self._marks[0]
-        return max(total - base, 0) / max(now_seconds - since, 1.0)
-
+from stream_app.web.progress import PartitionProgress, RateMeter
 
 IN_FORCE = ("renewal", "switch")
 """Kinds of records whose knowledge comes into force."""
@@ -118,6 +52,8 @@ class ReadModel:
         self.changes_seen = 0
         self.rows_applied = 0
         self.fault: str | None = None
+        self.may_hold_erased = True
+        """The history may hold changes of customers who were erased, read before it was known or after."""
         self._listeners: list[Callable[[Sequence[StoredChange]], None]] = []
 
     def close(self) -> None:
@@ -131,9 +67,15 @@ class ReadModel:
 
     @property
     def as_of_ms(self) -> int:
-        """How far time has come in all partitions that have seen any; -1 before any has."""
-        times = [progress.time_ms for progress in self.partitions.values() if progress.time_ms >= 0]
-        return min(times, default=-1)
+        """Up to when all rows are there, in all partitions that have seen any time; -1 before they have been read."""
+        if not self.is_ready:
+            return -1
+        return min((own.time_ms for own in self.partitions.values() if own.time_ms >= 0), default=-1)
+
+    @property
+    def changes_as_of_ms(self) -> int:
+        """Up to when all changes are there, likewise; they are read side by side with the rows."""
+        return min((own.changes_ms for own in self.partitions.values() if own.time_ms >= 0), default=-1)
 
     @property
     def watermark_ms(self) -> int:
@@ -167,19 +109,23 @@ class ReadModel:
             raise IncompatibleStateError(message, code="other_policy_state")
         erased = self.customers.apply(partition, record)
         if erased:
-            self.history.forget_customers(erased)
+            self.history.forget_customers([name.encode() for name in erased], self.history.last_number)
+            self.may_hold_erased = True
         self.rows_applied += len(record.row_numbers)
         progress = self.progress_of(partition)
+        watermark_ms = self.customers.watermark_of(record)
+        progress.watermark_ms = max(progress.watermark_ms, watermark_ms)
+        if header.part + 1 < header.part_count:
+            # The commit is whole with its last record.
+            return
         progress.events_position = int(header.positions.get(self.topics.events, 0))
         progress.tick_ms = max(progress.tick_ms, header.clock.last_tick_ms)
         progress.knowledge_version = header.knowledge_version
-        watermark_ms = self.customers.watermark_of(record)
-        progress.watermark_ms = max(progress.watermark_ms, watermark_ms)
 
     def forget_partition(self, partition: int) -> None:
-        """Begin with a partition's rows anew."""
+        """Begin with a partition's rows anew; what is known of its changes stays."""
         self.customers.forget_partition(partition)
-        self.partitions[partition] = PartitionProgress()
+        self.partitions[partition] = PartitionProgress(changes_position=self.progress_of(partition).changes_position)
 
     def mark_rates(self, now_seconds: float) -> None:
         """Note how much has come until now."""

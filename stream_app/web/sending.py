@@ -36,7 +36,7 @@ def send_records(request: Request, model: ReadModel, records: list[bytes], about
         What else is in the answer.
     """
     rest = orjson.dumps(about)[1:-1]
-    return send_parts(request, write_time(model.as_of_ms), b'"items":[%b],%b' % (b",".join(records), rest))
+    return send_parts(request, write_time(model.changes_as_of_ms), b'"items":[%b],%b' % (b",".join(records), rest))
 
 
 def send_parts(request: Request, as_of: str | None, rest: bytes) -> Response:

@@ -70,7 +70,7 @@ def populations_over_time(
         Most points.
     """
     since, until = span
-    now_hour = max(model.as_of_ms // HOUR_MS + 1, counts[-1].hour + 1 if counts else 0)
+    now_hour = max(model.changes_as_of_ms // HOUR_MS + 1, counts[-1].hour + 1 if counts else 0)
     end = min(now_hour, until) if until is not None else now_hour
     first = since if since is not None else (counts[0].hour if counts else end)
     first = min(first, end)
@@ -91,7 +91,7 @@ def populations_over_time(
         sides[place, count.axis, side] += count.changes
     held = np.cumsum(moves, axis=0)[1:]
     return PopulationsAnswer(
-        as_of=write_time(model.as_of_ms),
+        as_of=write_time(model.changes_as_of_ms),
         step_seconds=step * 3600,
         times=[str(write_time((start + (place + 1) * step) * HOUR_MS)) for place in range(length)],
         axes=[

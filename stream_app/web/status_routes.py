@@ -10,13 +10,15 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from stream_app import __version__
-from stream_app.web.answers import KnowledgeStatus, PartitionStatus, PolicyStatus, QualityAnswer, StatusAnswer
+from stream_app.web.answers import QualityAnswer
 from stream_app.web.change_stream import ChangeHub
 from stream_app.web.problems import ProblemError
-from stream_app.web.read_model import PartitionProgress, ReadModel
+from stream_app.web.progress import PartitionProgress
+from stream_app.web.read_model import ReadModel
 from stream_app.web.segment_routes import axes_of
 from stream_app.web.sending import send_answer
 from stream_app.web.standing import write_time
+from stream_app.web.status_answers import KnowledgeStatus, PartitionStatus, PolicyStatus, StatusAnswer
 
 
 def status_routes(model: ReadModel, hub: ChangeHub) -> APIRouter:

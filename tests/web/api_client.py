@@ -33,9 +33,10 @@ class ApiClient:
         return self.request("GET", path, **options)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        async def call() -> httpx.Response:
-            transport = httpx.ASGITransport(self.api, raise_app_exceptions=False, client=(self.address, 1))
-            async with httpx.AsyncClient(transport=transport, base_url=self.base_url, headers=self.headers) as client:
-                return await client.request(method, path, **options)
+        return asyncio.run(self.call(method, path, **options))
 
-        return asyncio.run(call())
+    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Make a request within a running loop."""
+        transport = httpx.ASGITransport(self.api, raise_app_exceptions=False, client=(self.address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url=self.base_url, headers=self.headers) as client:
+            return await client.request(method, path, **options)

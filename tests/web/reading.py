@@ -9,7 +9,7 @@ from stream_app.web.follower import Follower
 from stream_app.web.read_model import ReadModel
 from tests.web.shop_log import make_log
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 
 
 async def is_read(model: ReadModel, log: Log) -> bool:

@@ -17,7 +17,7 @@ import pytest
 from stream_app.web.settings import hash_token
 from tests.web.conftest import Shop
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 
 
 def command(*arguments: str, folder: Path) -> list[str]:

@@ -165,7 +165,7 @@ def test_rebuilding_gives_the_same_answers(shop: Shop, tmp_path: Path) -> None:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not is_so():
             await asyncio.sleep(0.01)
 

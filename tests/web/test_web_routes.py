@@ -21,9 +21,9 @@ from stream_app.web.answers import (
     QualityAnswer,
     SegmentCustomersAnswer,
     SegmentsAnswer,
-    StatusAnswer,
-    WhyAnswer,
 )
+from stream_app.web.status_answers import StatusAnswer
+from stream_app.web.why_answers import WhyAnswer
 from tests.web.api_client import ApiClient
 from tests.web.conftest import ODD_IDS, Shop
 
