@@ -152,8 +152,8 @@ class StatisticsResult:
         State of each axis, in the order of the policy, to the number of customers at the end.
     customer_count
         Customers at the end, prospects among them.
-    knowledge_version
-        Version in force at the end.
+    knowledge_version, knowledge_hash
+        Of the knowledge in force at the end.
     output_from_ms
         Changes, populations and revenue before it are not counted; None when everything is.
     """
@@ -170,6 +170,7 @@ class StatisticsResult:
     segment_matrix: dict[tuple[str, ...], int]
     customer_count: int
     knowledge_version: int
+    knowledge_hash: str
     output_from_ms: int | None
 
 

@@ -193,6 +193,7 @@ class BacktestStatistics:
             segment_matrix=dict(segment_matrix),
             customer_count=int(populations[0].sum()),
             knowledge_version=knowledge.version,
+            knowledge_hash=knowledge.content_hash,
             output_from_ms=self._output_from_ms,
         )
 

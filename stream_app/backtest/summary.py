@@ -109,7 +109,7 @@ def build_summary(
         - `segments`: a list of `segment` (axis to state) and `customers`, most customers first
         - `rates`: `events_per_second`, `rescores_per_second`, `rows_per_second` (null where unknown), `rescores`
         - `duration_seconds`: by stage, and `total`
-        - `versions`: `stream_app`, `policy_name`, `policy_hash`, `knowledge`, `python`, `numpy`
+        - `versions`: `stream_app`, `policy_name`, `policy_hash`, `knowledge`, `knowledge_hash`, `python`, `numpy`
         - `settings`, `sources`, `notes`
 
     Raises
@@ -140,6 +140,7 @@ def build_summary(
             "policy_name": policy.name,
             "policy_hash": policy.content_hash,
             "knowledge": result.knowledge_version,
+            "knowledge_hash": result.knowledge_hash,
             "python": platform.python_version(),
             "numpy": np.__version__,
         },

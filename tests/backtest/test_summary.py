@@ -165,6 +165,7 @@ def test_segments_customers_rates_and_versions_are_told(run: SyntheticRun, resul
     assert summary["duration_seconds"] == {"read": 1.0, EVENT_STAGE: 2.0, TICK_STAGE: 4.0, "total": 7.0}
     assert summary["versions"]["policy_hash"] == TWO_AXES.content_hash
     assert summary["versions"]["knowledge"] == 7
+    assert summary["versions"]["knowledge_hash"] == make_knowledge(TWO_AXES).content_hash
 
 
 def test_the_summary_is_plain_json(result: StatisticsResult) -> None:

@@ -35,7 +35,7 @@ def method_table(methods: Mapping[str, Any]) -> Markup:
     """Show the mean figures of every method, the best of each column in bold."""
     means = methods["means"]
     best = {figure: _best(means, figure) for figure, _ in _FIGURES}
-    columns = [Column("Ranked by"), *(Column(label) for _, label in _FIGURES), Column("this run ahead in nGini")]
+    columns = [Column("Ranked by"), *(Column(label) for _, label in _FIGURES), Column("this run ahead: spend, growth")]
     rows: list[tuple[float | None, list[str]]] = []
     for name, figures in means.items():
         cells = [_figure_cell(figures[key], best[key]) for key, _ in _FIGURES]
@@ -53,7 +53,7 @@ def method_table(methods: Mapping[str, Any]) -> Markup:
                 "nGini is the area that the ranking wins over drawing lots, by that of a perfect ranking. cap20 is "
                 "the share of all spend that came from the 20 % ranked highest; hit20 the share of the true top fifth "
                 "among them. AUC is how often who buys, or who spends more than before, ranks above who does not. The "
-                "best of each column is bold.",
+                "best of each column is bold; the last one counts the cutoffs at which this run was ahead.",
             ),
         ),
         tag("div", data_table(DataTable(columns, rows)), class_="methods"),
@@ -183,8 +183,8 @@ def _figure_cell(value: float | None, best: str | None) -> str:
 def _lead(methods: Mapping[str, Any], name: str) -> str:
     if name == OWN:
         return _MISSING
-    ahead, count = methods["leads"][name]["normalized_gini"]
-    return f"{ahead} of {count}" if count else _MISSING
+    leads = [methods["leads"][name][figure] for figure in ("normalized_gini", "growth_auc")]
+    return ", ".join(f"{ahead} of {count}" if count else _MISSING for ahead, count in leads)
 
 
 def _finding(methods: Mapping[str, Any]) -> str:

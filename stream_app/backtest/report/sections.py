@@ -168,7 +168,7 @@ def provenance(summary: Mapping[str, Any]) -> Markup:
     rows: list[tuple[str, str]] = [
         ("Software", f"stream-app {versions['stream_app']}"),
         ("Policy", f"{versions['policy_name']}, {versions['policy_hash']}"),
-        ("Knowledge", f"version {versions['knowledge']}"),
+        ("Knowledge", f"version {versions['knowledge']}, {versions['knowledge_hash']}"),
         ("Python and numpy", f"{versions['python']} and {versions['numpy']}"),
         ("Files", ", ".join(summary["sources"]) or "none"),
     ]
