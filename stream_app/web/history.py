@@ -44,6 +44,10 @@ CREATE TABLE quality (number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, reco
 CREATE TABLE knowledge (version INTEGER PRIMARY KEY, record BLOB NOT NULL);
 """
 _SELECT = "SELECT number, time_ms, sequence, record FROM changes"
+_COUNT_HOUR = (
+    "INSERT INTO hours VALUES (?,?,?,?,?,1) "
+    "ON CONFLICT (hour, axis, from_tier, to_tier, cause) DO UPDATE SET changes = changes + 1"
+)
 
 
 class WireChange(msgspec.Struct, gc=False):
@@ -213,9 +217,7 @@ class History:
             stored.append(StoredChange(number, time_ms, change.sequence, record))
         with self._writing() as database:
             database.executemany("INSERT INTO changes VALUES (?,?,?,?,?,?,?,?,?)", rows)
-            database.executemany(
-                "INSERT INTO hours VALUES (?,?,?,?,?,1) ON CONFLICT DO UPDATE SET changes = changes + 1", hours
-            )
+            database.executemany(_COUNT_HOUR, hours)
             self._move(database, batch)
         self.last_number = number
         return stored

@@ -60,11 +60,12 @@ class RecordingEngine(Engine):
 class Sources:
     """Where the events of a batch stand in the topic."""
 
+    topic: str
     partition: int
     offsets: list[int]
 
     def of_event(self, index: int) -> Mapping[str, object]:
-        return {"topic": TOPICS.events, "partition": self.partition, "offset": self.offsets[index]}
+        return {"topic": self.topic, "partition": self.partition, "offset": self.offsets[index]}
 
 
 @dataclass(repr=False)
@@ -77,10 +78,13 @@ class ShopLog:
         The shop.
     partition_count
         Shards, by the hash of the id.
+    topics
+        Where it all goes.
     """
 
     settings: ShopSettings
     partition_count: int = 2
+    topics: Topics = TOPICS
     policy: Policy = field(default_factory=lambda: load_policy(None))
     renamed: Mapping[str, str] = field(default_factory=dict)
     told: list[dict[str, Any]] = field(default_factory=list)
@@ -104,7 +108,7 @@ class ShopLog:
         for partition in range(self.partition_count):
             count = int((shard == partition).sum())
             self.events_seen[partition] += count
-            self.pending.append(Outgoing(TOPICS.events, partition, [b"{}"] * count))
+            self.pending.append(Outgoing(self.topics.events, partition, [b"{}"] * count))
         self._commit(knowledge)
 
     def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
@@ -117,13 +121,13 @@ class ShopLog:
         if len(figures) > self.windows_told:
             self.windows_told = len(figures)
             record = orjson.dumps({"time_ms": time_ms, "figures": asdict(figures[-1])})
-            self.pending.append(Outgoing(TOPICS.knowledge, 0, [record], headers=[[("kind", b"quality")]]))
+            self.pending.append(Outgoing(self.topics.knowledge, 0, [record], headers=[[("kind", b"quality")]]))
 
     def _publish(self, knowledge: Knowledge, kind: bytes) -> None:
         if knowledge.version > self.last_version:
             self.last_version = knowledge.version
             record = encode_knowledge(knowledge)
-            self.pending.append(Outgoing(TOPICS.knowledge, 0, [record], headers=[[("kind", kind)]]))
+            self.pending.append(Outgoing(self.topics.knowledge, 0, [record], headers=[[("kind", kind)]]))
 
     def _commit(self, knowledge: Knowledge) -> None:
         for partition, engine in enumerate(self.engines):
@@ -133,12 +137,12 @@ class ShopLog:
                     effects.changes,
                     knowledge_version=known.version,
                     event_ids=ids,
-                    sources=Sources(partition, offsets),
+                    sources=Sources(self.topics.events, partition, offsets),
                     scoring=known.scoring,
                 )
                 self.told += [orjson.loads(record) for record in records]
                 keys = effects.changes.customer_ids.tolist()
-                self.pending.append(Outgoing(TOPICS.segment_changes, partition, records, keys=keys))
+                self.pending.append(Outgoing(self.topics.segment_changes, partition, records, keys=keys))
             engine.effects.clear()
             rows = np.unique(np.concatenate(touched)) if touched else np.empty(0, dtype=np.int64)
             self._commit_state(partition, rows, knowledge)
@@ -153,10 +157,10 @@ class ShopLog:
             header = StateHeader(
                 state_hash=self.policy.state_hash,
                 policy_hash=self.policy.content_hash,
-                app=TOPICS.app,
+                app=self.topics.app,
                 partition=partition,
                 partition_count=self.partition_count,
-                positions={TOPICS.events: self.events_seen[partition], TOPICS.ticks: 0},
+                positions={self.topics.events: self.events_seen[partition], self.topics.ticks: 0},
                 knowledge_version=knowledge.version,
                 pending_knowledge_version=knowledge.version,
                 clock=engine.clock,
@@ -178,7 +182,7 @@ class ShopLog:
                 fresh.astype(np.uint32),
                 np.empty(0, dtype=np.uint32),
             )
-            self.pending.append(Outgoing(TOPICS.state, partition, [encode_state_record(record)]))
+            self.pending.append(Outgoing(self.topics.state, partition, [encode_state_record(record)]))
 
     def batches(self) -> Iterator[EventBatch]:
         """Give the shop's events; positions are offsets in their partitions."""
