@@ -59,7 +59,7 @@ def test_the_path_that_was_given_wins(clone: Path) -> None:
 
 @pytest.fixture
 def bare_path(tmp_path: Path) -> Path:
-    """Lay out a PATH with what the script itself needs, an apt-get that only tells its arguments, and no Java."""
+    """Lay out a PATH with what the script needs, an apt-get that only tells its arguments, neither Java nor browser."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("bash", "dirname", "echo", "id", "make", "sh"):
@@ -73,19 +73,20 @@ def bare_path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root installs")
-def test_ci_installs_java_and_maven_where_they_are_missing(clone: Path, bare_path: Path, tmp_path: Path) -> None:
+def test_ci_installs_broker_and_browser_where_they_are_missing(clone: Path, bare_path: Path, tmp_path: Path) -> None:
     result = run(clone, PATH=str(bare_path), CI="true", CDNOW_EVENTS="/somewhere")
     assert result.returncode == 0, result.stderr
     update, install = (tmp_path / "installed").read_text().splitlines()
     assert update.startswith("update")
-    assert install.endswith("openjdk-17-jre-headless maven")
+    assert install.endswith("openjdk-17-jre-headless maven chromium")
 
 
-def test_ci_stops_without_java_where_it_cannot_be_installed(clone: Path, bare_path: Path) -> None:
+def test_ci_stops_without_broker_and_browser_where_they_cannot_be_installed(clone: Path, bare_path: Path) -> None:
     (bare_path / "apt-get").unlink()
     result = run(clone, PATH=str(bare_path), CI="true", CDNOW_EVENTS="/somewhere")
     assert result.returncode == 1
     assert "Java 17 or newer and Maven are missing" in result.stderr
+    assert "Chromium is missing" in result.stderr
 
 
 def test_nothing_is_installed_for_a_developer(clone: Path, bare_path: Path, tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_nothing_is_installed_for_a_developer(clone: Path, bare_path: Path, tmp_
     assert not (tmp_path / "installed").exists()
 
 
-def test_nothing_is_installed_where_a_cluster_is_given(clone: Path, bare_path: Path, tmp_path: Path) -> None:
-    variables = {"CI": "true", "CDNOW_EVENTS": "/somewhere", "KAFKA_BOOTSTRAP": "127.0.0.1:9092"}
+def test_nothing_is_installed_where_cluster_and_browser_are_given(clone: Path, bare_path: Path, tmp_path: Path) -> None:
+    variables = {"CI": "true", "CDNOW_EVENTS": "/somewhere", "KAFKA_BOOTSTRAP": "127.0.0.1:9092", "CHROMIUM": "/there"}
     assert run(clone, PATH=str(bare_path), **variables).returncode == 0
     assert not (tmp_path / "installed").exists()
