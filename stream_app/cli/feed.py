@@ -1,4 +1,4 @@
-"""`stream-app feed`: tell events to a log at the pace of their time; `run` starts it."""
+"""`stream-app feed`: tell events to a log, from where it ends; `run` starts it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,39 @@ import typer
 
 def feed(
     *,
-    log: str = typer.Option(..., help="Address of the log."),
-    app: str = typer.Option(..., help="Name of the application."),
-    events: str = typer.Option(..., metavar="TOPIC", help="Topic of the events."),
-    policy: Path | None = typer.Option(None, help="Policy file; without it the default policy holds."),
-    customers: int = typer.Option(20_000, help="How many customers the simulated shop gets to know."),
-    seed: int = typer.Option(7, help="Equal seeds give equal shops."),
-    days_per_second: float = typer.Option(1.0, min=0.001, help="How fast time passes after the history."),
+    log: str = typer.Option(..., metavar="URL", help="Address of the log."),
+    app: str = typer.Option(..., metavar="NAME", help="Name of the application."),
+    events: str = typer.Option(..., metavar="TOPIC", help="Topic of customer events."),
+    policy: Path | None = typer.Option(None, help="The worker's policy; without it the default policy."),
+    files: list[str] = typer.Option([], "--file", metavar="FILE", help="Event log; without one, a simulated shop."),
+    map_: list[str] = typer.Option([], "--map", metavar="FIELD=COLUMN", help="Where a field stands; can be repeated."),
+    timezone: str | None = typer.Option(None, help="Zone of times without one; default UTC."),
+    delimiter: str | None = typer.Option(None, help="Delimiter of CSV files; recognised if not given."),
+    decimal: str | None = typer.Option(None, help="Decimal mark of CSV files; recognised if not given."),
+    customers: int = typer.Option(20_000, min=1, help="How many customers the simulated shop gets to know."),
+    seed: int = typer.Option(7, min=0, help="Equal seeds give equal shops."),
+    days_per_second: float = typer.Option(1.0, min=0.001, help="How fast the shop's time passes after its history."),
 ) -> None:
-    """Tell the events of a simulated shop, from where the log ends."""
+    """Tell the events of files, or of a simulated shop, to a log."""
     import asyncio
+    import time
 
+    from stream_app.adapters.event_files import EventLogOptions
     from stream_app.adapters.log.opening import open_log
     from stream_app.adapters.log.topics import Topics
-    from stream_app.supervisor.feeder import feed_shop
+    from stream_app.adapters.policy_file import load_policy
+    from stream_app.cli.arguments import parse_mapping
+    from stream_app.supervisor.feeder import feed_files, feed_shop
 
-    topics = Topics(app, events)
-    asyncio.run(feed_shop(open_log(log, f"{app}-feed"), topics, (customers, seed), days_per_second))
+    client, topics = open_log(log, app), Topics(app, events)
+    if not files:
+        asyncio.run(feed_shop(client, topics, (customers, seed), days_per_second))
+        return
+    options = EventLogOptions(
+        run_started_ms=int(time.time() * 1000),
+        mapping=parse_mapping(map_),
+        timezone=timezone,
+        delimiter=delimiter,
+        decimal=decimal,
+    )
+    asyncio.run(feed_files(client, topics, files, load_policy(policy), options))

@@ -10,13 +10,20 @@ import typer
 def run(
     *,
     events: list[str] = typer.Option(
-        [], metavar="FILE", help="Your own event log; can be repeated. Without: a simulated shop."
+        [],
+        metavar="FILE",
+        help="Your own event log: CSV, JSON Lines, Parquet; can be repeated. Without: a simulated shop.",
     ),
     map_: list[str] = typer.Option([], "--map", metavar="FIELD=COLUMN", help="Where a field stands; can be repeated."),
-    folder: Path = typer.Option(Path("out/run"), help="For all that is stored; a second start goes on from it."),
-    log: str | None = typer.Option(None, help="Embedded log, sqlite:...; without it a file in the folder."),
-    port: int | None = typer.Option(None, min=1, max=65535, help="Of the page; without it one that is free."),
+    timezone: str | None = typer.Option(None, help="Zone of times without one, such as Europe/Berlin; default UTC."),
+    delimiter: str | None = typer.Option(None, help="Delimiter of CSV files; recognised if not given."),
+    decimal: str | None = typer.Option(None, help="Decimal mark of CSV files, . or ,; recognised if not given."),
     policy: Path | None = typer.Option(None, help="Policy file; without it the default policy holds."),
+    folder: Path = typer.Option(Path("out/run"), help="For all that is stored; a second start goes on from it."),
+    log: str | None = typer.Option(
+        None, metavar="URL", help="Embedded log, sqlite:...; default: a file in the folder."
+    ),
+    port: int | None = typer.Option(None, min=1, max=65535, help="Of the page; without it one that is free."),
     partitions: int = typer.Option(2, min=1, max=64, help="Of the events, when the log is made."),
     customers: int = typer.Option(20_000, min=1, help="How many customers the simulated shop gets to know."),
     seed: int = typer.Option(7, min=0, help="Equal seeds give equal shops."),
@@ -25,16 +32,21 @@ def run(
     """Start worker, events and web server, and watch customers move."""
     import asyncio
 
+    from stream_app.adapters.event_files.discovery import find_files
+    from stream_app.adapters.policy_file import load_policy
+    from stream_app.cli.arguments import parse_mapping
     from stream_app.supervisor.places import choose_port, held_folder, note_owner
     from stream_app.supervisor.plan import RunPlan
     from stream_app.supervisor.running import Run, run_until_stopped
 
-    if policy is not None:
-        from stream_app.adapters.policy_file import load_policy
-
-        load_policy(policy)
+    load_policy(policy)
+    parse_mapping(map_)
+    shop = {"--customers": customers, "--seed": seed, "--days-per-second": days_per_second}
+    reading = {"--timezone": timezone, "--delimiter": delimiter, "--decimal": decimal}
+    arguments = [f"--map={pair}" for pair in map_]
+    arguments += [f"{name}={value}" for name, value in (shop | reading).items() if value is not None]
+    arguments += [f"--file={file.path}" for file in find_files(events)] if events else []
     with held_folder(folder) as held:
-        arguments = ["--customers", str(customers), "--seed", str(seed), "--days-per-second", str(days_per_second)]
         plan = RunPlan(held, log, partitions, policy, tuple(arguments))
         plan.make_log()
         own_port = choose_port(port)

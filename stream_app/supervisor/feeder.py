@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
+from stream_app.adapters.event_files import EventLogOptions, open_event_log
+from stream_app.adapters.event_files.discovery import find_files
 from stream_app.adapters.log.partitioning import partitions_of
-from stream_app.adapters.log.port import Log
+from stream_app.adapters.log.port import Log, TopicPartition
 from stream_app.adapters.log.topics import Topics
 from stream_app.domain.errors import SettingsError
+from stream_app.domain.policy import Policy
 from stream_app.streaming.ticks import GRID_MS
 from stream_app.supervisor.event_stream import NO_EVENTS, EventSlice, EventStream
 from stream_app.supervisor.feeding import Feed, recover
+from stream_app.supervisor.file_events import FileEvents
 from stream_app.supervisor.pace import Clock, Pace, Playback
 from stream_app.supervisor.shop import Shop
 
@@ -25,7 +30,7 @@ BYTES_MAX = 4_000_000
 """About the most bytes of one transaction: well below what it may hold, with keys and headers."""
 
 
-async def tell(feed: Feed, stream: EventStream, pace: Pace | None, clock: Clock) -> None:
+async def tell(feed: Feed, stream: EventStream, playback: Playback | None) -> None:
     """Write a stream to its end; the last tick is the first after the last event.
 
     Parameters
@@ -34,10 +39,8 @@ async def tell(feed: Feed, stream: EventStream, pace: Pace | None, clock: Clock)
         Its state says where to begin.
     stream
         What to write.
-    pace
-        None: as fast as can be.
-    clock
-        The present.
+    playback
+        Says when; None: as fast as can be.
 
     Raises
     ------
@@ -48,7 +51,6 @@ async def tell(feed: Feed, stream: EventStream, pace: Pace | None, clock: Clock)
     if state.last_tick_ms is not None and state.identity != stream.identity:
         message = "the log was begun with other events than these; go on with the same, or name another --folder"
         raise SettingsError(message, code="other_events")
-    playback = None if pace is None else Playback(pace, state.last_tick_ms or 0, clock)
     for events in stream.slices(state.position):
         if state.last_tick_ms is None:
             await feed.begin(stream.identity, int(events.times_ms[0]))
@@ -75,13 +77,34 @@ async def _tell_slice(feed: Feed, events: EventSlice, playback: Playback | None)
             await playback.wait(reached_ms)
 
 
+async def feed_files(
+    log: Log, topics: Topics, patterns: Sequence[str], policy: Policy, options: EventLogOptions
+) -> None:
+    """Tell the events of files to a log, as fast as can be.
+
+    Parameters
+    ----------
+    log
+        Not started yet.
+    topics
+        Where to.
+    patterns
+        Paths or globs.
+    policy, options
+        How to read them.
+    """
+    async with _feeding(log, topics) as feed:
+        with open_event_log(patterns, policy, options) as events:
+            await tell(feed, FileEvents(events, policy, find_files(patterns)), None)
+
+
 async def feed_shop(log: Log, topics: Topics, shop: tuple[int, int], days_per_second: float) -> None:
     """Tell a simulated shop to a log until it closes.
 
     Parameters
     ----------
     log
-        Not started yet.
+        Not started yet; its group is that of the worker.
     topics
         Where to.
     shop
@@ -96,7 +119,17 @@ async def feed_shop(log: Log, topics: Topics, shop: tuple[int, int], days_per_se
         if feed.state.identity is not None:
             # The shop that the log was begun with goes on, from the day on which it was opened.
             opened = replace(opened, start=Shop.identified(feed.state.identity).start)
-        await tell(feed, opened, Pace(opened.history_end_ms, days_per_second), clock)
+        pace = Pace(opened.history_end_ms, days_per_second)
+        waiting_count = partial(count_waiting, log, topics, len(feed.state.partitions))
+        await tell(feed, opened, Playback(pace, feed.state.last_tick_ms or 0, clock, waiting_count))
+
+
+async def count_waiting(log: Log, topics: Topics, partition_count: int) -> int:
+    """Count the events that the worker has not taken in yet."""
+    partitions = [TopicPartition(topics.events, number) for number in range(partition_count)]
+    positions = await log.committed(partitions)
+    ends = [(await log.bounds(partition)).end for partition in partitions]
+    return sum(end - positions.get(partition, 0) for partition, end in zip(partitions, ends, strict=True))
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from stream_app.domain.events import MS_PER_DAY
@@ -12,6 +13,8 @@ PLAYBACK_STEP_SECONDS = 0.25
 """How often events are written while time is played back."""
 LIVE_STEP_SECONDS = 1.0
 """How often events are written once they have come to the present."""
+WAITING_MAX = 5_000
+"""Events that may wait for the worker; time does not pass while there are more."""
 
 
 class Clock:
@@ -57,13 +60,16 @@ class Playback:
         Time up to which everything is told already.
     clock
         The present.
+    waiting_count
+        Tells how many events wait for whoever reads them.
     """
 
-    def __init__(self, pace: Pace, told_ms: int, clock: Clock) -> None:
+    def __init__(self, pace: Pace, told_ms: int, clock: Clock, waiting_count: Callable[[], Awaitable[int]]) -> None:
         self._pace = pace
         self._start_ms = max(pace.history_end_ms, told_ms)
         self._started_seconds: float | None = None
         self._clock = clock
+        self._waiting_count = waiting_count
 
     def reached_ms(self, next_event_ms: int) -> int:
         """Give the time before which events may be told.
@@ -81,6 +87,11 @@ class Playback:
         return min(self._start_ms + int(passed_ms), self._clock.now_ms())
 
     async def wait(self, reached_ms: int) -> None:
-        """Let some time pass, less of it while it is played back."""
+        """Let some time pass, less of it while it is played back; it stands still while too many events wait."""
         is_live = reached_ms >= self._clock.now_ms() - LIVE_STEP_SECONDS * 1000
         await self._clock.sleep(LIVE_STEP_SECONDS if is_live else PLAYBACK_STEP_SECONDS)
+        stopped_seconds = self._clock.seconds()
+        while await self._waiting_count() > WAITING_MAX:
+            await self._clock.sleep(PLAYBACK_STEP_SECONDS)
+        if self._started_seconds is not None:
+            self._started_seconds += self._clock.seconds() - stopped_seconds

@@ -12,7 +12,7 @@ from stream_app.adapters.log.urls import SqliteUrl, parse_log_url
 from stream_app.domain.errors import SettingsError
 from stream_app.supervisor.children import ChildCommand
 
-APP = "stream-app"
+APP = "segments"
 EVENTS_TOPIC = "customer-events"
 LOG_NAME = "log.sqlite"
 

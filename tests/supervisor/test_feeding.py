@@ -18,7 +18,7 @@ from stream_app.streaming.ticks import decode_tick
 from stream_app.supervisor.event_stream import EventStream
 from stream_app.supervisor.feeder import tell
 from stream_app.supervisor.feeding import Feed, recover
-from stream_app.supervisor.pace import Clock, Pace
+from stream_app.supervisor.pace import WAITING_MAX, Clock, Pace, Playback
 from tests.supervisor.streams import HOUR_MS, PARTITION_COUNT, TOPICS, NumberedStream, empty_log, read_topic, some_days
 
 
@@ -65,8 +65,7 @@ async def feed_all(
     log: SqliteLog,
     stream: EventStream,
     *,
-    pace: Pace | None = None,
-    clock: Clock | None = None,
+    playback: Playback | None = None,
     cut: tuple[int, bool] | None = None,
 ) -> None:
     writer: Writer = await log.writer("feed")
@@ -74,7 +73,11 @@ async def feed_all(
         writer = CutWriter(writer, cut[0], is_after=cut[1])
     state = await recover(log, TOPICS, PARTITION_COUNT)
     feed = Feed(writer, TOPICS, lambda keys: partitions_of(keys, PARTITION_COUNT), state)
-    await tell(feed, stream, pace, clock or QuickClock())
+    await tell(feed, stream, playback)
+
+
+async def nobody_waits() -> int:
+    return 0
 
 
 def told(
@@ -197,7 +200,7 @@ def test_history_is_told_at_once_and_the_rest_at_a_day_a_second(tmp_path: Path) 
         log = empty_log(tmp_path)
         await log.start()
         try:
-            await feed_all(log, stream, pace=Pace(history_end_ms, days_per_second=1.0), clock=clock)
+            await feed_all(log, stream, playback=Playback(Pace(history_end_ms), 0, clock, nobody_waits))
         finally:
             await log.stop()
 
@@ -215,7 +218,8 @@ def test_events_are_not_told_before_their_time_has_come(tmp_path: Path) -> None:
         log = empty_log(tmp_path)
         await log.start()
         try:
-            task = asyncio.create_task(feed_all(log, stream, pace=Pace(0, days_per_second=1e6), clock=clock))
+            playback = Playback(Pace(0, days_per_second=1e6), 0, clock, nobody_waits)
+            task = asyncio.create_task(feed_all(log, stream, playback=playback))
             while clock.waited_seconds < 5.0:
                 await asyncio.sleep(0)
             task.cancel()
@@ -225,3 +229,24 @@ def test_events_are_not_told_before_their_time_has_come(tmp_path: Path) -> None:
         return [record.timestamp for part in parts for record in part]
 
     assert max(asyncio.run(run())) < clock.now_ms()
+
+
+def test_time_stands_still_while_too_many_events_wait(tmp_path: Path) -> None:
+    stream = some_days(count=40)
+    clock = QuickClock()
+
+    async def wait_for_the_first_hundred_seconds() -> int:
+        return WAITING_MAX + 1 if clock.waited_seconds < 100.0 else 0
+
+    async def run() -> None:
+        log = empty_log(tmp_path)
+        await log.start()
+        try:
+            playback = Playback(Pace(int(stream.times_ms[0])), 0, clock, wait_for_the_first_hundred_seconds)
+            await feed_all(log, stream, playback=playback)
+        finally:
+            await log.stop()
+
+    asyncio.run(run())
+    days = (int(stream.times_ms[-1]) - int(stream.times_ms[0])) / 86_400_000
+    assert 99.5 + days <= clock.waited_seconds <= 100.5 + days
