@@ -22,10 +22,8 @@ help: ## List the targets.
 
 setup: $(PACKAGE_READY) ## Create .venv with everything that is pinned; the other targets do it by themselves.
 
-run: $(PACKAGE_READY) ## Simulate a shop, segment it, and say where the report is.
-	@mkdir -p out
-	$(BIN)/stream-app simulate --customers 20000 --days 730 --seed 7 --out out/shop.parquet --truth out/truth.parquet
-	$(BIN)/stream-app backtest out/shop.parquet --out out/report
+run: $(PACKAGE_READY) ## Start a simulated shop, segment its customers live, and say where the page is; Ctrl-C ends it.
+	@$(BIN)/stream-app run
 
 test: $(PACKAGE_READY) ## Run all tests.
 	$(BIN)/python -m pytest

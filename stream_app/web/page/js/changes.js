@@ -22,6 +22,7 @@ export class Changes {
     this.pauseButton = byId("pause");
     this.pauseButton.addEventListener("click", () => this.pause(!this.isPaused));
     this.isLoaded = false;
+    this.listed = [];
   }
 
   setAxes(axes) {
@@ -76,7 +77,8 @@ export class Changes {
       this.isLoaded = true;
       this.waiting = [];
       this.skipped = 0;
-      show(this.list, answer.items.map((change) => this.item(change)));
+      show(this.list);
+      this.arrange(answer.items.map((change) => ({ change })));
       this.tell();
     } catch (error) {
       this.onTrouble(error);
@@ -109,25 +111,37 @@ export class Changes {
     if (this.isPaused || !this.isLoaded) {
       return;
     }
-    const fresh = this.waiting.splice(0).slice(-LISTED_MAX).reverse();
+    const known = new Set(this.listed.map((entry) => entry.change.change_id));
+    const fresh = this.waiting.splice(0).filter((change) => !known.has(change.change_id));
     this.skipped = 0;
-    const known = new Set([...this.list.children].map((item) => item.dataset.change));
-    const items = fresh.filter((change) => !known.has(change.change_id)).map((change) => {
-      const item = this.item(change);
-      item.classList.add("new");
-      return item;
-    });
+    // Partitions tell at their own pace: what comes last need not be what happened last.
+    this.arrange(fresh.map((change) => ({ change, isNew: true })).reverse().concat(this.listed));
+    this.tell();
+  }
+
+  /** Show entries by time, newest first, with as few changes to the page as can be. */
+  arrange(entries) {
+    const newest = entries.sort((a, b) => (a.change.effective_at < b.change.effective_at ? 1 : a.change.effective_at > b.change.effective_at ? -1 : 0));
+    this.listed = newest.slice(0, LISTED_MAX);
     // Whoever has scrolled down keeps on reading what they see.
     const isAtTop = this.list.scrollTop < 8;
     const height = this.list.scrollHeight;
-    this.list.prepend(...items);
-    while (this.list.children.length > LISTED_MAX) {
+    this.listed.forEach((entry, place) => {
+      entry.item ??= this.item(entry.change);
+      if (entry.isNew) {
+        entry.item.classList.add("new");
+        entry.isNew = false;
+      }
+      if (this.list.children[place] !== entry.item) {
+        this.list.insertBefore(entry.item, this.list.children[place] ?? null);
+      }
+    });
+    while (this.list.children.length > this.listed.length) {
       this.list.lastElementChild.remove();
     }
     if (!isAtTop) {
       this.list.scrollTop += this.list.scrollHeight - height;
     }
-    this.tell();
   }
 
   item(change) {

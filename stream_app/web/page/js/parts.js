@@ -67,15 +67,17 @@ export function move(axis, change) {
     swatch(axis, change.to_tier), element("span", { class: "to", text: plain(change.to_tier) }));
 }
 
-/** Why it happened: the strongest reason, or the cause where no reason is told. */
-export function reasonText(change) {
-  const reason = change.reasons?.[0]?.text;
-  return reason ? reason.charAt(0).toUpperCase() + reason.slice(1) : "";
+/** Why it happened: the strongest reason that pulls the way the customer went, else the strongest. */
+export function reasonText(axis, change) {
+  const way = direction(axis, change.from_tier, change.to_tier);
+  const reasons = change.reasons ?? [];
+  const text = (reasons.find((reason) => way === 0 || Math.sign(reason.contribution) === way) ?? reasons[0])?.text;
+  return text ? text.charAt(0).toUpperCase() + text.slice(1) : "";
 }
 
 /** One change: who, from where to where, when, why, and what is done now. */
 export function changeItem(axis, change, { isNamed }) {
-  const reason = reasonText(change);
+  const reason = reasonText(axis, change);
   return element("li", { "data-change": change.change_id },
     element("div", { class: "line1" }, isNamed ? customerLink(change.customer_id) : "", move(axis, change),
       element("time", { datetime: change.effective_at, text: `${day(change.effective_at)}, ${clock(change.effective_at)}` })),

@@ -105,7 +105,9 @@ export class TimeChart {
     }
     high = top ?? roundEnd(high);
     low = bottom ?? (low < 0 ? -roundEnd(-low) : 0);
-    this.y = linear([low, high], [height, TOP]);
+    const line = linear([low, high], [height, TOP]);
+    // What lies beyond a fixed end is drawn at the end.
+    this.y = (value) => line(Math.min(Math.max(value, low), high));
     return roundTicks(low, high, 3).map((value) => ({ value, y: this.y(value), text: this.options.tick(Math.abs(value)) }));
   }
 
