@@ -22,6 +22,7 @@ from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.learner_machine import LearnerMachine
 from stream_app.streaming.learner_state import SavedLearner, encode_learner
 from stream_app.streaming.messages import Notice
+from stream_app.streaming.recovery import stable_bounds
 from stream_app.streaming.state_export import KNOWLEDGE_KINDS, ExportedState, holds_records, read_shard
 from stream_app.streaming.state_log import pack_table
 
@@ -162,6 +163,8 @@ async def _write_knowledge(log: Log, policy: Policy, exported: ExportedState, ta
     """Tell the knowledge that the log does not hold yet."""
     topics, writer = target
     feed = KnowledgeFeed(log, topics.knowledge, Learner(policy).knowledge)
+    # What was just committed may not be shown to readers yet.
+    await stable_bounds(log, TopicPartition(topics.knowledge, 0))
     await feed.catch_up()
     versions = [own.version for own in exported.notices if own.kind in KNOWLEDGE_KINDS]
     newest = max(versions, default=feed.newest_version)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
+from stream_app.adapters.log.partitioning import partitions_of
+from stream_app.adapters.log.port import Log, Outgoing
 from stream_app.simulation.settings import ShopSettings
 from stream_app.streaming.ticks import GRID_MS
 from tests.streaming.harness import Sale, new_log, opened, produce, sales_of, tell_tick, working
@@ -34,3 +39,15 @@ async def first_half(path: Path) -> None:
         await tell_tick(log, middle_ms, OLD_COUNT)
         async with working(log, OLD_COUNT) as host:
             await host.until_idle(middle_ms)
+
+
+async def produce_by_key(log: Log, topic: str, chosen: Sequence[Sale], count: int) -> None:
+    """Write events as a Kafka client would."""
+    for partition in range(count):
+        keys = [sale.customer_id.encode() for sale in chosen]
+        own = np.flatnonzero(partitions_of(keys, count) == partition).tolist()
+        if own:
+            values = [chosen[place].value for place in own]
+            times_ms = [chosen[place].time_ms for place in own]
+            outgoing = Outgoing(topic, partition, values, [keys[p] for p in own], timestamps_ms=times_ms)
+            await log.append([outgoing])

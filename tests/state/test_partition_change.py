@@ -12,7 +12,7 @@ import pytest
 
 from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.partitioning import partitions_of
-from stream_app.adapters.log.port import Log, Outgoing, TopicPartition
+from stream_app.adapters.log.port import Log, TopicPartition
 from stream_app.adapters.policy_file import load_policy
 from stream_app.domain.errors import IncompatibleStateError, SettingsError, StreamAppError
 from stream_app.learning.learner import Learner
@@ -22,11 +22,10 @@ from stream_app.streaming.recovery import recover_shard
 from stream_app.streaming.shard import ShardSetup
 from stream_app.streaming.state_export import ExportedState, export_state
 from stream_app.streaming.state_import import ImportPlan, import_state
-from tests.state.drained import OLD_COUNT, halves, sales
+from tests.state.drained import OLD_COUNT, halves, produce_by_key, sales
 from tests.streaming.harness import (
     TOPICS,
     FailingLog,
-    Sale,
     backtest_changes,
     end_of,
     new_log,
@@ -42,22 +41,10 @@ async def changes_of(log: Log, count: int) -> list[dict[str, object]]:
     return [change for partition in range(count) for change in await published(log, partition)]
 
 
-async def produce_by_key(log: Log, chosen: Sequence[Sale], count: int) -> None:
-    """Write events as a Kafka client would."""
-    for partition in range(count):
-        keys = [sale.customer_id.encode() for sale in chosen]
-        own = np.flatnonzero(partitions_of(keys, count) == partition).tolist()
-        if own:
-            values = [chosen[place].value for place in own]
-            times_ms = [chosen[place].time_ms for place in own]
-            outgoing = Outgoing(TOPICS.events, partition, values, [keys[p] for p in own], timestamps_ms=times_ms)
-            await log.append([outgoing])
-
-
 async def second_half(path: Path, count: int) -> list[dict[str, object]]:
     """Let the new shards work on what came after; gives their changes."""
     async with opened(path) as log:
-        await produce_by_key(log, halves()[1], count)
+        await produce_by_key(log, TOPICS.events, halves()[1], count)
         await tell_tick(log, end_of(sales()), count)
         async with working(log, count) as host:
             await host.until_idle(end_of(sales()))
