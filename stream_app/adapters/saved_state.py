@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stream_app import __version__
 from stream_app.adapters.knowledge_json import decode_knowledge, encode_knowledge
+from stream_app.adapters.state_records import split_ids
 from stream_app.adapters.whole_files import written_whole
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
 from stream_app.domain.knowledge import Knowledge
@@ -181,7 +182,7 @@ def _require_compatible(path: Path, header: dict[str, Any], policy: Policy) -> N
 
 
 def _assemble(arrays: dict[str, NDArray[Any]], header: dict[str, Any], policy: Policy) -> SavedState:
-    ids = _split(arrays["id_bytes"], arrays["id_lengths"].astype(np.int64))
+    ids = split_ids(arrays["id_bytes"], arrays["id_lengths"].astype(np.int64))
     rows = arrays["rows"].view(row_dtype(len(policy.axes), policy.horizon_periods))
     if len(rows) != len(ids):
         message = "rows and ids differ in number"
@@ -209,11 +210,3 @@ def _assemble(arrays: dict[str, NDArray[Any]], header: dict[str, Any], policy: P
 def _unpack(packed: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
     with np.load(io.BytesIO(packed.tobytes()), allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
-
-
-def _split(id_bytes: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.bytes_]:
-    """Cut the joined ids apart."""
-    width = max(1, int(lengths.max(initial=1)))
-    ids = np.zeros((len(lengths), width), dtype=np.uint8)
-    ids[np.arange(width) < lengths[:, None]] = id_bytes
-    return ids.view(f"S{width}").reshape(-1)

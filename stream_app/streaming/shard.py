@@ -311,7 +311,7 @@ class Shard:
             watermark_ms=self.progress.watermark_ms,
             last_tick_ms=self.engine.last_tick_ms,
             populations=self.engine.populations(),
-            customer_count=len(self.engine.table),
+            customer_count=self.engine.table.customer_count,
             knowledge_version=self.in_force.version,
         )
 
