@@ -163,3 +163,31 @@ def test_hysteresis_costs_almost_none_of_the_revenue_that_the_top_fifth_will_bri
 
     assert np.mean(by_score) > 0.65
     assert np.mean(by_score) - np.mean(by_held_tier) <= 0.01
+
+
+def test_the_run_itself_tells_that_it_ranks_ahead_of_every_simple_yardstick(
+    run: tuple[dict[str, Any], list[Cutoff]],
+) -> None:
+    methods = run[0]["predictions"]["methods"]
+    own, rfm = methods["means"]["scores"], methods["means"]["rfm_sum"]
+
+    assert methods["sample_share"] == 1.0
+    assert methods["customers"] == 23_570
+    assert own["normalized_gini"] >= rfm["normalized_gini"] + 0.02
+    assert own["growth_auc_active"] >= rfm["growth_auc_active"] + 0.05
+    for name in ("rfm_sum", "decayed_spend", "last_horizon_spend"):
+        ahead, count = methods["leads"][name]["normalized_gini"]
+        assert ahead >= count - 1
+
+
+def test_predictions_are_proven_outcome_by_outcome(run: tuple[dict[str, Any], list[Cutoff]]) -> None:
+    prequential = run[0]["predictions"]["prequential"]
+    overall = prequential["overall"]
+
+    # Each customer once in 28 days, from the first snapshot whose 84 days are over to the end.
+    assert 300_000 < prequential["outcomes"] < 23_570 * 17
+    assert 0.8 < overall["spend_calibration"] < 1.25
+    assert 0.8 < overall["count_calibration"] < 1.25
+    assert overall["buy_log_loss"] < overall["buy_base_loss"]
+    assert overall["growth_log_loss"] < overall["growth_base_loss"]
+    assert prequential["windows"][-1]["buy_auc"] > prequential["windows"][0]["buy_auc"]
