@@ -16,6 +16,7 @@ from benchmarks import (
     embedded_log,
     engine_events,
     engine_sweep,
+    event_to_page,
     learner,
     memory,
     pipeline,
@@ -45,6 +46,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         "backtest_year": backtest.run_year,
         "backtest_cdnow": backtest.run_cdnow,
         "web_lookup": web_lookup.run,
+        "event_to_page": event_to_page.run,
         "help": backtest.run_help,
     }
 )

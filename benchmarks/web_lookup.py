@@ -133,7 +133,7 @@ def run(scale: Scale) -> list[Measurement]:
         path = Path(folder) / "log.sqlite"
         ensure_topics(path, TOPICS, 1)
         asyncio.run(_write_everybody(SqliteLog(path, TOPICS.app), shop))
-        with _server(path) as (address, started):
+        with serving(path) as (address, started):
             ready_seconds = asyncio.run(_until_ready(address)) - started
             seconds = SECONDS_FULL if scale.is_full else SECONDS_QUICK
             latencies_ms = asyncio.run(_ask(SqliteLog(path, TOPICS.app), shop, address, seconds))
@@ -173,10 +173,10 @@ async def _write_everybody(log: Log, shop: MadeUpShop) -> None:
 
 
 @contextmanager
-def _server(path: Path) -> Iterator[tuple[str, float]]:
-    """Start a server; gives where it is, and when it was started."""
+def serving(path: Path, *arguments: str) -> Iterator[tuple[str, float]]:
+    """Start a server over a log; gives where it is, and when it was started."""
     command = [sys.executable, "-m", "stream_app", "web", "--log", f"sqlite://{path}", "--port", "0"]
-    command += ["--history", str(path.with_name("history.sqlite"))]
+    command += ["--history", str(path.with_name("history.sqlite")), *arguments]
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

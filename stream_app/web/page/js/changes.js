@@ -7,7 +7,7 @@ import { CAUSE_NAMES, causeName, changeItem } from "./parts.js";
 
 const LISTED_MAX = 60;
 const WAITING_MAX = 500;
-const DRAW_EVERY_MS = 250;
+const DRAW_EVERY_MS = 120;
 
 export class Changes {
   constructor({ onTrouble }) {
@@ -98,7 +98,7 @@ export class Changes {
       this.skipped += 1;
     }
     if (!this.isPaused && !this.timer) {
-      // A single change is there at once; a flood is drawn a few times a second.
+      // A single change is there at once; a flood is drawn some times a second.
       this.timer = setTimeout(() => this.draw(), Math.max((this.drawnAt ?? 0) + DRAW_EVERY_MS - performance.now(), 0));
     } else if (this.isPaused) {
       this.tell();
