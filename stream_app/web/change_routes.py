@@ -13,8 +13,8 @@ from starlette.responses import StreamingResponse
 
 from stream_app.web.access import client_of
 from stream_app.web.answers import ChangesAnswer
+from stream_app.web.change_records import NO_TIER, ChangeFilter, StoredChange, WireChange
 from stream_app.web.change_stream import ChangeHub, Matcher
-from stream_app.web.history import NO_TIER, ChangeFilter, StoredChange, WireChange
 from stream_app.web.parameters import (
     ChangeQuery,
     Cursor,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from stream_app.web.history import StoredChange
+from stream_app.web.change_records import StoredChange
 from stream_app.web.problems import ProblemError
 from stream_app.web.read_model import ReadModel
 from stream_app.web.settings import WebSettings

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition
 from stream_app.adapters.state_records import StateRecord, decode_state_record
-from stream_app.web.history import Batch, Position, fingerprint
+from stream_app.web.change_records import Batch, Position, fingerprint
 from stream_app.web.read_model import ReadModel
 
 LOOK_SECONDS = 1.0

@@ -13,7 +13,7 @@ from fastapi import Path, Query
 
 from stream_app.adapters.event_rules import parse_time_ms
 from stream_app.domain.errors import InvalidEventError
-from stream_app.web.history import NO_TIER, ChangeFilter
+from stream_app.web.change_records import NO_TIER, ChangeFilter
 from stream_app.web.problems import ProblemError
 from stream_app.web.read_model import ReadModel
 

@@ -14,8 +14,9 @@ from stream_app.domain.features import FeatureLayout
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.policy import Policy
 from stream_app.domain.scores import SCORES, ScoreFunction, build_functions
+from stream_app.web.change_records import Batch, StoredChange
 from stream_app.web.customers import CustomerColumns
-from stream_app.web.history import Batch, History, StoredChange
+from stream_app.web.history import History
 from stream_app.web.knowledge_shelf import KnowledgeShelf
 from stream_app.web.progress import PartitionProgress, RateMeter
 

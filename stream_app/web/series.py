@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stream_app.web.answers import AxisMigrations, AxisSeries, Migration, PopulationsAnswer
-from stream_app.web.history import HOUR_MS, NO_TIER, HourCount
+from stream_app.web.change_records import HOUR_MS, NO_TIER, HourCount
 from stream_app.web.read_model import ReadModel
 from stream_app.web.standing import write_time
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from stream_app.web.answers import MigrationsAnswer, PopulationsAnswer
-from stream_app.web.history import HOUR_MS
+from stream_app.web.change_records import HOUR_MS
 from stream_app.web.parameters import AxisQuery, TimeQuery, read_axis, read_time
 from stream_app.web.problems import problem_responses
 from stream_app.web.read_model import ReadModel

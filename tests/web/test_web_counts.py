@@ -13,7 +13,7 @@ import pytest
 
 from stream_app.domain.features import FeatureLayout
 from stream_app.domain.outlook import Customers
-from stream_app.web.history import HOUR_MS
+from stream_app.web.change_records import HOUR_MS
 from stream_app.web.read_model import ReadModel
 from stream_app.web.series import step_for
 from tests.web.api_client import ApiClient

@@ -16,8 +16,8 @@ from stream_app.adapters.log.port import Bounds, Log, Outgoing, TopicPartition
 from stream_app.adapters.state_records import StateRecord, decode_state_record, encode_state_record
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
 from stream_app.web.api import create_api
+from stream_app.web.change_records import Batch, ChangeFilter
 from stream_app.web.follower import Follower
-from stream_app.web.history import Batch, ChangeFilter
 from stream_app.web.read_model import ReadModel
 from stream_app.web.settings import WebSettings
 from tests.factories import make_policy

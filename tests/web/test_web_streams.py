@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from stream_app.adapters.log.port import Log, Outgoing
+from stream_app.web.change_records import Batch, StoredChange
 from stream_app.web.change_stream import QUEUE_MAX, RESUMED_MAX, ChangeHub
-from stream_app.web.history import Batch, StoredChange
 from stream_app.web.problems import ProblemError
 from stream_app.web.read_model import ReadModel
 from stream_app.web.serving import following_api
