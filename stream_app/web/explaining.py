@@ -19,10 +19,12 @@ from stream_app.domain.rows import RowBlock
 from stream_app.domain.scores import ScoreFunction, growth_bases, growth_probability_of, weigh
 from stream_app.web.answers import Candidate
 from stream_app.web.read_model import ReadModel
-from stream_app.web.standing import candidate_of, finite
+from stream_app.web.standing import candidate_of, finite, told_percentile
 from stream_app.web.why_answers import AxisExplanation, Contribution, Expectation, TierLine
 
 _SMALL_FACTOR = 1.005
+_PROBABILITIES = {"growth": "the probability of spending more"}
+"""Score function to the probability that it shows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +42,7 @@ class _Scored:
         return float(self.function.shown(np.array([score]))[0])
 
     def percentile(self, score: float) -> float | None:
-        return None if self.lines is None else finite(self.lines.percentiles(np.array([score]))[0])
+        return None if self.lines is None else told_percentile(self.lines.percentiles(np.array([score]))[0])
 
 
 def explain_customer(
@@ -138,7 +140,7 @@ def _unexplained(axis: AxisPolicy, tier: str, candidate: Candidate | None) -> Ax
         next=[],
         confirmation=format_duration(axis.confirmation_ms),
         candidate=candidate,
-        text=f"{axis.name}: {tier}; there is no score yet.",
+        text=f"{axis.name} is {tier}; there is no score yet.",
     )
 
 
@@ -184,14 +186,15 @@ def _line_text(scored: _Scored, direction: str, tier: str, line: float) -> str:
     shown, wanted = scored.shown(scored.score), scored.shown(line)
     verb = "rises" if direction == "up" else "falls"
     if shown != scored.score and 0.0 <= wanted <= 1.0:
-        return f"becomes {tier} if the probability {verb} from {shown:.0%} to {wanted:.0%}{held}"
+        what = _PROBABILITIES.get(scored.axis.score, "the probability")
+        return f"becomes {tier} if {what} {verb} from {shown:.0%} to {wanted:.0%}{held}"
     return f"becomes {tier} if the score {verb} from {shown:.3g} to {wanted:.3g}{held}"
 
 
 def _sentence(scored: _Scored, tier: str, told: list[Contribution], candidate: Candidate | None) -> str:
     percentile = scored.percentile(scored.score)
-    where = "" if percentile is None else f": higher than {percentile:.1f} % of the rated customers"
-    parts = [f"{scored.axis.name}: {tier}{where}."]
+    where = "" if percentile is None else f", higher than {percentile:.1f} % of the rated customers"
+    parts = [f"{scored.axis.name} is {tier}{where}."]
     if told:
         leading = told[0]
         side = "raises" if leading.contribution >= 0 else "lowers"

@@ -25,6 +25,7 @@ from stream_app.web.answers import (
 from stream_app.web.read_model import ReadModel
 
 _MS_PER_SECOND = 1000
+_PERCENTILE_DECIMALS = 3
 
 
 def write_time(time_ms: int) -> str | None:
@@ -40,6 +41,12 @@ def finite(value: float) -> float | None:
     """Give a number as JSON can hold it; None for what is none."""
     number = float(value)
     return number if math.isfinite(number) else None
+
+
+def told_percentile(value: float) -> float | None:
+    """Give a percentile without the noise of its binary fraction, as changes tell it."""
+    number = finite(value)
+    return None if number is None else round(number, _PERCENTILE_DECIMALS)
 
 
 def treatment_of(model: ReadModel, segment: tuple[str, ...]) -> Treatment:
@@ -99,7 +106,7 @@ def _standings(
                 tier=tier,
                 score=finite(scores[0]),
                 shown_score=finite(shown[0]),
-                percentile=finite(percentiles[0]),
+                percentile=told_percentile(percentiles[0]),
                 candidate=candidate_of(row, place, axis),
             )
         )
@@ -147,7 +154,7 @@ def list_customers(model: ReadModel, places: NDArray[np.int64]) -> list[ListedCu
             customer_id=customer_id,
             scores={name: finite(own[0][number]) for name, own in zip(names, columns, strict=True)},
             shown_scores={name: finite(own[1][number]) for name, own in zip(names, columns, strict=True)},
-            percentiles={name: finite(own[2][number]) for name, own in zip(names, columns, strict=True)},
+            percentiles={name: told_percentile(own[2][number]) for name, own in zip(names, columns, strict=True)},
             net_spend=float(rows["net_spend"][number]),
             last_purchase_at=write_time(int(bought[number])),
         )

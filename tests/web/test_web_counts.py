@@ -196,7 +196,7 @@ def test_percentiles_are_those_of_the_knowledge_in_force(client: ApiClient, mode
                     continue
                 assert lines is not None
                 assert axis["score"] == row["score"][place]
-                assert axis["percentile"] == lines.percentiles(np.array([row["score"][place]]))[0]
+                assert axis["percentile"] == round(lines.percentiles(np.array([row["score"][place]]))[0], 3)
             assert told["purchases"]["gross_spend"] == row["gross_spend"]
             assert told["purchases"]["count"] == row["purchase_count"]
             assert time_ms(told["freshness"]["last_event_at"]) == row["clock_ms"]
