@@ -106,6 +106,7 @@ class Worker:
         self._learner: LearnerTask | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._revoking: set[str] = set()
+        self._fenced: set[str] = set()
 
     @property
     def shards(self) -> dict[int, ShardTask]:
@@ -196,6 +197,7 @@ class Worker:
         except FencedError as error:
             # The new owner must not be fenced in turn: wait for the rebalance that tells us.
             _logger.warning("fenced task=%s error=%s", name, error)
+            self._fenced.add(name)
             await asyncio.sleep(FENCED_WAIT_S)
             if name not in self._revoking:
                 self._end(ExitCode.TRY_AGAIN, f"{name}: another worker owns it, but it was not revoked here")
@@ -230,9 +232,10 @@ class Worker:
         task = self._tasks.pop(name, None)
         if task is None:
             return
-        if name == "ticker":
+        # The ticker never ends by itself, and a fenced task only waits for this very moment.
+        if name == "ticker" or name in self._fenced:
+            self._fenced.discard(name)
             task.cancel()
-        # A fenced task only waits for this very moment.
         done, _ = await asyncio.wait({task}, timeout=20.0)
         if not done:
             task.cancel()
