@@ -57,6 +57,8 @@ def read_reach(connection: sqlite3.Connection, partition_id: int) -> Reach:
 
 def read_ends(connection: sqlite3.Connection, partition_ids: Sequence[int]) -> dict[int, int]:
     """Tell, for some partitions, the offset of the next record."""
+    if not partition_ids:
+        return {}
     marks = ", ".join("?" * len(partition_ids))
     statement = f"SELECT id, end_offset FROM partitions WHERE id IN ({marks})"
     return dict(connection.execute(statement, partition_ids).fetchall())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
@@ -16,7 +17,7 @@ from stream_app.adapters.log.errors import FencedError, LogError
 from stream_app.adapters.log.port import Outgoing, TopicPartition
 from stream_app.adapters.log.sqlite.batches import Packed, pack
 from stream_app.adapters.log.sqlite.file import open_file, running, writing
-from stream_app.adapters.log.sqlite.reading import batch_key, read_reach
+from stream_app.adapters.log.sqlite.reading import batch_key, read_ends
 from stream_app.adapters.log.sqlite.topic_tables import PartitionIds
 
 _Arguments = ParamSpec("_Arguments")
@@ -27,6 +28,9 @@ CHECKPOINT_BYTES: Final = 4 << 20
 _WAL_PAGES_MAX: Final = 16_384
 """A write-ahead log of 64 MB, which readers kept from beginning anew, is waited for."""
 _RESTART_WAIT_MS: Final = 200
+_ROWS_TOGETHER: Final = 100
+"""Rows of one statement; old versions of SQLite take 999 values."""
+_NEWER_POSITION: Final = "ON CONFLICT (group_name, partition_id) DO UPDATE SET position = excluded.position"
 _TOGETHER_MAX: Final = 32
 """Submissions that share a transaction."""
 
@@ -151,14 +155,14 @@ class Committer:
         now_ms = time.time_ns() // 1_000_000
         packed = [self._pack(submission, now_ms) for submission in submissions]
         results: list[Result] = []
+        is_alone = len(submissions) == 1
         try:
             with running(self._path), writing(self._connection):
                 for submission, batches in zip(submissions, packed, strict=True):
-                    results.append(
-                        batches if isinstance(batches, LogError) else self._write_one(submission, batches, now_ms)
-                    )
+                    write = self._write_one if is_alone else self._write_apart
+                    results.append(batches if isinstance(batches, LogError) else write(submission, batches, now_ms))
         except LogError as error:
-            return [LogError(str(error)) for _ in submissions]
+            return [error] if is_alone else [LogError(str(error)) for _ in submissions]
         for batches in packed:
             if not isinstance(batches, LogError):
                 self._bytes_since_checkpoint += sum(len(batch.body) for part in batches for batch in part)
@@ -171,22 +175,39 @@ class Committer:
         except LogError as error:
             return error
 
-    def _write_one(self, submission: Submission, batches: list[list[Packed]], now_ms: int) -> Result:
-        connection = self._connection
-        connection.execute("SAVEPOINT submission")
+    def _write_apart(self, submission: Submission, batches: list[list[Packed]], now_ms: int) -> Result:
+        """Write one of several; when it is refused, nothing of it is left, and the others go on."""
+        self._connection.execute("SAVEPOINT submission")
         try:
-            if submission.fence is not None:
-                self._require_epoch(*submission.fence)
-            offsets = [
-                self._insert(outgoing, parts, now_ms)
-                for outgoing, parts in zip(submission.outgoing, batches, strict=True)
-            ]
-            self._tell_positions(submission.positions)
+            result: Result = self._write_one(submission, batches, now_ms)
         except LogError as error:
-            connection.execute("ROLLBACK TO submission")
-            connection.execute("RELEASE submission")
-            return error
-        connection.execute("RELEASE submission")
+            self._connection.execute("ROLLBACK TO submission")
+            result = error
+        self._connection.execute("RELEASE submission")
+        return result
+
+    def _write_one(self, submission: Submission, batches: list[list[Packed]], now_ms: int) -> list[int]:
+        """Write with few statements: each gives the interpreter away and has to wait to get it back."""
+        connection = self._connection
+        if submission.fence is not None:
+            self._require_epoch(*submission.fence)
+        ids = [self._ids.find(connection, (outgoing.topic, outgoing.partition)) for outgoing in submission.outgoing]
+        ends = read_ends(connection, list({one for one, parts in zip(ids, batches, strict=True) if parts}))
+        rows: list[tuple[int, int, int, bytes]] = []
+        offsets = []
+        for partition_id, parts in zip(ids, batches, strict=True):
+            offsets.append(ends[partition_id] if parts else -1)
+            for part in parts:
+                offset = ends[partition_id]
+                ends[partition_id] = offset + part.record_count
+                rows.append((batch_key(partition_id, offset), ends[partition_id] - 1, now_ms, part.body))
+        _insert(connection, "batches (id, last_offset, appended_ms, body)", rows)
+        _move_ends(connection, ends)
+        positions = [
+            (self._group, self._ids.find(connection, partition), position)
+            for partition, position in submission.positions.items()
+        ]
+        _insert(connection, "positions (group_name, partition_id, position)", positions, _NEWER_POSITION)
         return offsets
 
     def _require_epoch(self, name: str, epoch: int) -> None:
@@ -194,33 +215,6 @@ class Committer:
         if newest != epoch:
             message = f"log {self._path}: a newer writer {name} exists; nothing was committed, leave the work to it"
             raise FencedError(message)
-
-    def _insert(self, outgoing: Outgoing, parts: list[Packed], now_ms: int) -> int:
-        connection = self._connection
-        partition_id = self._ids.find(connection, (outgoing.topic, outgoing.partition))
-        if not parts:
-            return -1
-        first = offset = read_reach(connection, partition_id).end
-        rows = []
-        for part in parts:
-            rows.append((batch_key(partition_id, offset), offset + part.record_count - 1, now_ms, part.body))
-            offset += part.record_count
-        connection.executemany("INSERT INTO batches (id, last_offset, appended_ms, body) VALUES (?, ?, ?, ?)", rows)
-        connection.execute("UPDATE partitions SET end_offset = ? WHERE id = ?", (offset, partition_id))
-        return first
-
-    def _tell_positions(self, positions: Mapping[TopicPartition, int]) -> None:
-        if not positions:
-            return
-        rows = [
-            (self._group, self._ids.find(self._connection, partition), position)
-            for partition, position in positions.items()
-        ]
-        self._connection.executemany(
-            "INSERT INTO positions (group_name, partition_id, position) VALUES (?, ?, ?) "
-            "ON CONFLICT (group_name, partition_id) DO UPDATE SET position = excluded.position",
-            rows,
-        )
 
     def _checkpoint(self) -> None:
         self._bytes_since_checkpoint = 0
@@ -233,6 +227,22 @@ class Committer:
         except sqlite3.Error:
             # Nothing is lost: it stays in the write-ahead log, and the next commit meets the same fault.
             self._bytes_since_checkpoint = CHECKPOINT_BYTES
+
+
+def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[object, ...]], conflict: str = "") -> None:
+    for start in range(0, len(rows), _ROWS_TOGETHER):
+        part = rows[start : start + _ROWS_TOGETHER]
+        places = ", ".join([f"({', '.join('?' * len(part[0]))})"] * len(part))
+        connection.execute(f"INSERT INTO {into} VALUES {places} {conflict}", list(chain.from_iterable(part)))
+
+
+def _move_ends(connection: sqlite3.Connection, ends: Mapping[int, int]) -> None:
+    moved = list(ends.items())
+    for start in range(0, len(moved), _ROWS_TOGETHER):
+        part = moved[start : start + _ROWS_TOGETHER]
+        cases = " ".join(["WHEN ? THEN ?"] * len(part))
+        statement = f"UPDATE partitions SET end_offset = CASE id {cases} END WHERE id IN ({', '.join('?' * len(part))})"
+        connection.execute(statement, [*chain.from_iterable(part), *(partition_id for partition_id, _ in part)])
 
 
 def _raise_epoch(connection: sqlite3.Connection, name: str) -> int:
