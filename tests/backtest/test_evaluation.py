@@ -89,6 +89,7 @@ def test_a_sample_is_bounded_and_keeps_all_of_whom_it_keeps(
 ) -> None:
     monkeypatch.setattr(sample_module, bound, 100)
     monkeypatch.setattr(sample_module, "_WAITING_MIN", 50)
+    monkeypatch.setattr(sample_module, "_TAKEN_MAX", 20)
     sample, _ = watched(shop_log, 3)
     whole = totals(whole_log(shop_log))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ MOVEMENTS_MAX: Final = 1_000_000
 _ROOM: Final = 0.8
 """When the sample is too large, it shrinks to this share of what it may be."""
 _WAITING_MIN: Final = 65_536
+_TAKEN_MAX: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +66,8 @@ class CustomerSample:
         self._shards = shards
         self._limit = SAMPLE_ALL
         self._baskets, self._refunds = Movements.none(), Movements.none()
+        self._taken: list[tuple[NDArray[Any], ...]] = []
+        self._taken_count = 0
         self._waiting: list[Movements] = []
         self._waiting_refunds: list[Movements] = []
         self._waiting_count = 0
@@ -75,29 +78,15 @@ class CustomerSample:
         return self._limit / SAMPLE_ALL
 
     def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:
-        """Keep what sampled customers bought and returned."""
+        """Take events, of which what sampled customers bought and returned will be kept."""
         del knowledge
-        is_kept = np.isin(events.families, (Family.PURCHASE, Family.REFUND)) & ~effects.is_duplicate
-        if self._limit < SAMPLE_ALL and is_kept.any():
-            is_kept[is_kept] = self._is_drawn(events.customer_ids[is_kept])
-        kept = np.flatnonzero(is_kept)
-        if not len(kept):
-            return
-        names, times_ms, amounts = (
-            self._names_of(events.customer_ids[kept]),
-            events.times_ms[kept],
-            events.amounts[kept],
+        self._taken.append(
+            (events.customer_ids, events.times_ms, events.amounts, events.families, effects.is_duplicate)
         )
-        movements = Movements(names, times_ms, amounts.astype(np.float64), np.ones(len(kept), dtype=np.int64))
-        is_refund = events.families[kept] == Family.REFUND
-        if is_refund.any():
-            self._waiting_refunds.append(movements.take(is_refund))
-            movements = movements.take(~is_refund)
-        self._waiting.append(movements)
-        self._waiting_count += len(kept)
-        # As much again as there is, so that sorting costs no more than the events themselves.
-        if self._waiting_count >= max(_WAITING_MIN, len(self._baskets.customers)):
-            self._settle()
+        self._taken_count += len(events)
+        # Ticks cut the events into small batches, and each call of numpy costs.
+        if self._taken_count >= _TAKEN_MAX:
+            self._keep_taken()
 
     def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
         """Keep nothing: a tick has no events."""
@@ -107,6 +96,7 @@ class CustomerSample:
 
     def buyers(self) -> IntArray:
         """Name the sampled customers who have bought, shape `(n,)`, rising."""
+        self._keep_taken()
         return np.unique(np.concatenate([self._baskets.customers, *(part.customers for part in self._waiting)]))
 
     def rows_of(self, names: IntArray) -> tuple[IntArray, list[RowBlock]]:
@@ -126,6 +116,7 @@ class CustomerSample:
         start_ms, end_ms
             00:00 UTC of the first day of the whole log, and after its last.
         """
+        self._keep_taken()
         self._settle()
         names = np.unique(np.concatenate([self._baskets.customers, self._refunds.customers]))
         ids = self._ids_of(names)
@@ -141,6 +132,30 @@ class CustomerSample:
             duplicate_count=0,
         )
         return SampledLog(log, names, ranks)
+
+    def _keep_taken(self) -> None:
+        """Keep what is sampled of the events taken."""
+        if not self._taken:
+            return
+        ids, times_ms, amounts, families, is_duplicate = (
+            np.concatenate(part) for part in zip(*self._taken, strict=True)
+        )
+        self._taken, self._taken_count = [], 0
+        is_kept = np.isin(families, (Family.PURCHASE, Family.REFUND)) & ~is_duplicate
+        if self._limit < SAMPLE_ALL and is_kept.any():
+            is_kept[is_kept] = self._is_drawn(ids[is_kept])
+        kept = np.flatnonzero(is_kept)
+        if not len(kept):
+            return
+        count = np.ones(len(kept), dtype=np.int64)
+        movements = Movements(self._names_of(ids[kept]), times_ms[kept], amounts[kept].astype(np.float64), count)
+        is_refund = families[kept] == Family.REFUND
+        self._waiting.append(movements.take(~is_refund))
+        self._waiting_refunds.append(movements.take(is_refund))
+        self._waiting_count += len(kept)
+        # As much again as there is, so that sorting costs no more than the events themselves.
+        if self._waiting_count >= max(_WAITING_MIN, len(self._baskets.customers)):
+            self._settle()
 
     def _settle(self) -> None:
         """Join what waits, and let the sample shrink if it is too large."""
