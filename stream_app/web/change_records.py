@@ -58,7 +58,7 @@ class StoredChange(NamedTuple):
 
 
 class HourCount(NamedTuple):
-    """How many changes there were of a kind within an hour, in hours since 1970-01-01 UTC."""
+    """How many changes of a kind there were in the step that begins with an hour, in hours since 1970-01-01 UTC."""
 
     hour: int
     axis: int

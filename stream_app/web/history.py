@@ -208,12 +208,23 @@ class History:
         query = f"{_SELECT} WHERE number > ? ORDER BY number LIMIT ?"
         return [StoredChange(*row) for row in self._all(query, (number, limit))]
 
-    def hour_counts(self, axis: int | None, since_hour: int | None, until_hour: int | None) -> list[HourCount]:
-        """Give how many changes there were, by hour; `since_hour <= hour < until_hour`."""
+    def hour_span(self) -> tuple[int, int] | None:
+        """Give the first hour with changes and the hour after the last; None before there is any."""
+        ((first, last),) = self._all("SELECT MIN(hour), MAX(hour) FROM hours")
+        return None if first is None else (first, last + 1)
+
+    def hour_counts(
+        self, axis: int | None, since_hour: int | None, until_hour: int | None, step: int
+    ) -> list[HourCount]:
+        """Give how many changes there were, by steps of so many hours; `since_hour <= hour < until_hour`."""
         wanted = [("axis = ?", axis), ("hour >= ?", since_hour), ("hour < ?", until_hour)]
         conditions = [condition for condition, value in wanted if value is not None]
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        query = f"SELECT hour, axis, from_tier, to_tier, cause, changes FROM hours {where} ORDER BY hour"
+        step_hour = f"hour / {step} * {step}"
+        query = (
+            f"SELECT {step_hour}, axis, from_tier, to_tier, cause, SUM(changes) FROM hours {where} "
+            f"GROUP BY {step_hour}, axis, from_tier, to_tier, cause ORDER BY 1"
+        )
         return [HourCount(*row) for row in self._all(query, [value for _, value in wanted if value is not None])]
 
     def change_count(self) -> int:

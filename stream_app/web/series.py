@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,9 +54,39 @@ def step_for(first_hour: int, end_hour: int, points: int) -> int:
     return _STEPS[-1] * -(-(end_hour - first_hour) // (_STEPS[-1] * points))
 
 
-def populations_over_time(
-    model: ReadModel, counts: Sequence[HourCount], span: tuple[int | None, int | None], points: int
-) -> PopulationsAnswer:
+class Steps(NamedTuple):
+    """Steps of a series, in hours since 1970-01-01 UTC: from `start`, which is a multiple of `step`, to `end`."""
+
+    start: int
+    end: int
+    step: int
+
+
+def steps_of(
+    model: ReadModel, known: tuple[int, int] | None, wanted: tuple[int | None, int | None], points: int
+) -> Steps:
+    """Choose the steps of a series.
+
+    Parameters
+    ----------
+    model
+        Knows what time it is.
+    known
+        First hour with changes and the hour after the last.
+    wanted
+        First hour and the hour after the last; None: where changes begin, and now.
+    points
+        Most points.
+    """
+    since, until = wanted
+    now_hour = max(model.changes_as_of_ms // HOUR_MS + 1, 0 if known is None else known[1])
+    end = now_hour if until is None else min(now_hour, until)
+    first = min(end if known is None else known[0], end) if since is None else min(since, end)
+    step = step_for(first, end, points)
+    return Steps(first // step * step, end, step)
+
+
+def populations_over_time(model: ReadModel, counts: Sequence[HourCount], steps: Steps) -> PopulationsAnswer:
     """Add up populations and changes, step by step.
 
     Parameters
@@ -63,19 +94,11 @@ def populations_over_time(
     model
         Gives policy and time.
     counts
-        All of the time before the end of the span: populations are sums from the beginning.
-    span
-        First hour and the hour after the last, since 1970-01-01 UTC; None: where changes begin, and now.
-    points
-        Most points.
+        By these steps, from the beginning: populations are sums of all that was before.
+    steps
+        What is told.
     """
-    since, until = span
-    now_hour = max(model.changes_as_of_ms // HOUR_MS + 1, counts[-1].hour + 1 if counts else 0)
-    end = min(now_hour, until) if until is not None else now_hour
-    first = since if since is not None else (counts[0].hour if counts else end)
-    first = min(first, end)
-    step = step_for(first, end, points)
-    start = first // step * step
+    start, end, step = steps
     length = max(-(-(end - start) // step), 0)
     moves = np.zeros((length + 1, len(model.policy.axes), max(len(axis.tiers) for axis in model.policy.axes)), np.int64)
     sides = np.zeros((length + 1, len(model.policy.axes), 3), np.int64)

@@ -13,8 +13,11 @@ from stream_app.web.parameters import AxisQuery, TimeQuery, read_axis, read_time
 from stream_app.web.problems import problem_responses
 from stream_app.web.read_model import ReadModel
 from stream_app.web.sending import send_answer
-from stream_app.web.series import POINTS_MAX, count_migrations, populations_over_time
+from stream_app.web.series import POINTS_MAX, count_migrations, populations_over_time, steps_of
 from stream_app.web.standing import write_time
+
+_ONE_STEP = 1 << 40
+"""Hours of a step that holds all of time."""
 
 
 def series_routes(model: ReadModel) -> APIRouter:
@@ -28,7 +31,7 @@ def series_routes(model: ReadModel) -> APIRouter:
         """Count how often customers went from tier to tier; times are taken in whole hours."""
         place = None if axis is None else read_axis(model, axis)
         first, end = _hours(since, until)
-        counts = await asyncio.to_thread(model.history.hour_counts, place, first, end)
+        counts = await asyncio.to_thread(model.history.hour_counts, place, first, end, _ONE_STEP)
         places = range(len(model.policy.axes)) if place is None else [place]
         answer = MigrationsAnswer(
             as_of=write_time(model.changes_as_of_ms),
@@ -47,8 +50,9 @@ def series_routes(model: ReadModel) -> APIRouter:
     ) -> Response:
         """Give populations and changes over time; steps are as short as the number of points allows."""
         first, end = _hours(since, until)
-        counts = await asyncio.to_thread(model.history.hour_counts, None, None, end)
-        return send_answer(request, populations_over_time(model, counts, (first, end), points))
+        steps = steps_of(model, await asyncio.to_thread(model.history.hour_span), (first, end), points)
+        counts = await asyncio.to_thread(model.history.hour_counts, None, None, steps.end, steps.step)
+        return send_answer(request, populations_over_time(model, counts, steps))
 
     return router
 
