@@ -130,7 +130,7 @@ class LearnerMachine:
         if not 0 <= message.partition < self._partition_count:
             text = (
                 f"partition {message.partition} sent to the learner, which knows {self._partition_count}: "
-                "change the number of partitions only as docs/operations.md says"
+                "change the number of partitions only as docs/state.md says"
             )
             raise IncompatibleStateError(text, code="partition_count_changed")
         self._cause, self._told = offset, []
@@ -350,7 +350,7 @@ def _require_same(wire: _WireState, policy: Policy, partition_count: int) -> Non
     if faults:
         message = (
             f"the learner's state does not fit: {'; '.join(faults)}; go on with the policy, version and partitions it "
-            "was made with, or follow docs/operations.md to change them"
+            "was made with, or follow docs/state.md to change them"
         )
         raise IncompatibleStateError(message, code="incompatible_learner_state")
 
