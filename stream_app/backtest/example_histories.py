@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from stream_app.adapters.event_files import EventLog
 from stream_app.backtest.outputs import ChangesFile
+from stream_app.backtest.replayable_log import ReplayableLog
 from stream_app.backtest.report import DeadLetterSample, ExampleCustomer
 
 DEAD_LETTER_SAMPLES_MAX: Final = 20
@@ -16,7 +16,7 @@ _RAW_SHOWN_MAX: Final = 300
 
 
 def collect_examples(
-    candidates: Sequence[tuple[str, str]], log: EventLog, changes: ChangesFile
+    candidates: Sequence[tuple[str, str]], log: ReplayableLog, changes: ChangesFile
 ) -> list[ExampleCustomer]:
     """Fetch purchases and changes of the customers that the report tells of.
 
@@ -53,14 +53,19 @@ def sample_dead_letters(path: Path) -> list[DeadLetterSample]:
     with path.open("rb") as file:
         for line, _ in zip(file, range(DEAD_LETTER_SAMPLES_MAX), strict=False):
             letter = json.loads(line)
-            source = letter["source"]
             raw = letter.get("raw") or letter.get("raw_base64") or ""
             samples.append(
                 DeadLetterSample(
-                    source=f"{source['file']}, row {source['row']}",
+                    source=_place(letter["source"]),
                     reason=letter["reason"],
                     detail=letter["message"],
                     raw=raw[:_RAW_SHOWN_MAX],
                 )
             )
     return samples
+
+
+def _place(source: Mapping[str, Any]) -> str:
+    if "file" in source:
+        return f"{source['file']}, row {source['row']}"
+    return f"{source['topic']}-{source['partition']}, offset {source['offset']}"

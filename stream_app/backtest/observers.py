@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stream_app.adapters.event_files import EventLog
+from stream_app.backtest.replayable_log import ReplayableLog
 from stream_app.backtest.shards import Shards
 from stream_app.backtest.statistics import BacktestStatistics
 from stream_app.domain.effects import Effects
@@ -37,7 +37,7 @@ class StatisticsObserver:
 class DuplicateLines:
     """Counts the further line items of orders that were dropped as duplicates."""
 
-    log: EventLog
+    log: ReplayableLog
     row_count: int = 0
 
     def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:

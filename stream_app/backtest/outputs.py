@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stream_app.adapters.codec.encoding import ChangeEncoder
-from stream_app.adapters.event_files import EventLog
 from stream_app.adapters.whole_files import unfinished_name, written_whole
+from stream_app.backtest.replayable_log import ReplayableLog
 from stream_app.backtest.shards import Shards
 from stream_app.domain.effects import Changes, Effects, ScoredBlock
 from stream_app.domain.events import MS_PER_DAY, EventBatch
@@ -45,7 +45,7 @@ class EventSources:
         Shape `(n,)`: of the batch.
     """
 
-    log: EventLog
+    log: ReplayableLog
     positions: NDArray[np.int64]
 
     def of_event(self, index: int) -> dict[str, object]:
@@ -72,7 +72,7 @@ class ChangesFile:
         Earlier changes are not written; None writes all.
     """
 
-    def __init__(self, path: Path, encoder: ChangeEncoder, log: EventLog, from_ms: int | None) -> None:
+    def __init__(self, path: Path, encoder: ChangeEncoder, log: ReplayableLog, from_ms: int | None) -> None:
         self._path, self._unfinished = path, unfinished_name(path)
         self._encoder, self._log, self._from_ms = encoder, log, from_ms
         self._file: IO[bytes] = self._unfinished.open("wb")

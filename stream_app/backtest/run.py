@@ -4,121 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
 
 from stream_app.adapters.codec.encoding import ChangeEncoder
-from stream_app.adapters.event_files import EventLog, EventLogOptions, ReadProgress, open_event_log
+from stream_app.adapters.event_files import ReadProgress
 from stream_app.adapters.saved_state import SavedState, load_state, save_state
 from stream_app.adapters.whole_files import written_whole
 from stream_app.backtest.evaluation.evaluation import Evaluation
 from stream_app.backtest.example_histories import collect_examples, sample_dead_letters
 from stream_app.backtest.judging.boosted_trees import load_lightgbm
 from stream_app.backtest.observers import DuplicateLines, StatisticsObserver
+from stream_app.backtest.opening import DEAD_LETTERS_NAME, open_log_of
 from stream_app.backtest.outputs import ChangesFile, ScoresFile, segment_matrix, write_segments
 from stream_app.backtest.replay import Observer, Replay
+from stream_app.backtest.replayable_log import ReplayableLog
 from stream_app.backtest.report import ReportData, write_report
 from stream_app.backtest.results import StatisticsResult
 from stream_app.backtest.score_histograms import score_histograms
+from stream_app.backtest.settings import BacktestSettings
 from stream_app.backtest.shards import Shards
 from stream_app.backtest.statistics import BacktestStatistics
 from stream_app.backtest.summary import EVENT_STAGE, TICK_STAGE, RunFacts, build_summary
 from stream_app.domain.durations import format_duration
 from stream_app.domain.errors import SettingsError
-from stream_app.domain.events import MS_PER_DAY, MS_PER_MINUTE
-from stream_app.domain.policy import Policy
+from stream_app.domain.events import MS_PER_MINUTE
 from stream_app.domain.population import PopulationSketch, merge_axis
 from stream_app.learning.learner import Learner
 
 CHANGES_NAME = "changes.jsonl"
 SEGMENTS_NAME = "segments.parquet"
 SCORES_NAME = "scores.parquet"
-DEAD_LETTERS_NAME = "dead_letters.jsonl"
 SUMMARY_NAME = "summary.json"
 REPORT_NAME = "report.html"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BacktestSettings:
-    """What to replay and how; times in milliseconds since 1970-01-01 UTC, spans in milliseconds.
-
-    Parameters
-    ----------
-    patterns
-        Event files or globs.
-    policy
-        What people decide, the sweep period included.
-    out
-        Folder for the results; made if missing.
-    run_started_ms
-        When the run started (S8).
-    mapping, timezone, delimiter, decimal, order
-        How to read the files, see `EventLogOptions`.
-    from_ms
-        Output begins here; earlier events still build state. None: with the first event.
-    to_ms
-        Events at or after it are left out; None: all are read.
-    tick_ms
-        Time between ticks, a divisor of a day.
-    score_every_ms, score_from_ms
-        Time between cutoffs, and the first; whole days. None: no scores, and one period after the first event.
-    shard_count
-        Engines to spread the customers over; changes no result.
-    save_state, load_state
-        Files to go on from, and to go on with.
-    is_compared
-        Also fit BG/NBD with Gamma-Gamma, and LightGBM, and judge them beside the run's own predictions.
-    """
-
-    patterns: tuple[str, ...]
-    policy: Policy
-    out: Path
-    run_started_ms: int
-    mapping: dict[str, str] = field(default_factory=dict)
-    timezone: str | None = None
-    delimiter: str | None = None
-    decimal: str | None = None
-    order: Literal["event", "arrival"] = "event"
-    from_ms: int | None = None
-    to_ms: int | None = None
-    tick_ms: int = 3_600_000
-    score_every_ms: int | None = None
-    score_from_ms: int | None = None
-    shard_count: int = 1
-    save_state: Path | None = None
-    load_state: Path | None = None
-    is_compared: bool = False
-
-    def __post_init__(self) -> None:
-        faults = list(self._faults())
-        if faults:
-            message = "the backtest's settings are wrong"
-            raise SettingsError(message, code="invalid_backtest", faults=tuple(faults))
-
-    def _faults(self) -> list[str]:
-        faults = []
-        if self.tick_ms <= 0 or MS_PER_DAY % self.tick_ms:
-            faults.append(
-                f"--tick: {format_duration(self.tick_ms)} does not divide a day; take 1h, 15m or another divisor of 1d"
-            )
-        if not 1 <= self.shard_count <= 1024:
-            faults.append(f"--shards: {self.shard_count}; take 1 to 1024")
-        if self.score_every_ms is not None and (self.score_every_ms <= 0 or self.score_every_ms % MS_PER_DAY):
-            faults.append(f"--score-every: {format_duration(self.score_every_ms)}; take whole days, such as 28d")
-        if self.score_from_ms is not None:
-            if self.score_every_ms is None:
-                faults.append("--score-from needs --score-every, such as --score-every 28d")
-            if self.score_from_ms % MS_PER_DAY:
-                faults.append("--score-from: cutoffs are at 00:00 UTC; give a day, such as 2024-06-01")
-        if self.from_ms is not None and self.to_ms is not None and self.from_ms >= self.to_ms:
-            faults.append("--from must be before --to, which is exclusive; swap them or drop one")
-        if self.order == "arrival" and (self.save_state or self.load_state):
-            faults.append("--order arrival cannot be cut in two by time; drop --save-state and --load-state")
-        return faults
 
 
 class Progress(Protocol):
@@ -179,7 +101,7 @@ def run_backtest(
     if settings.is_compared:
         load_lightgbm()
     make_folder(settings.out)
-    with open_event_log(settings.patterns, settings.policy, _log_options(settings, saved, progress)) as log:
+    with open_log_of(settings, saved, None if progress is None else progress.reading) as log:
         read_seconds = time.perf_counter() - started
         return _Run(settings, log, saved, watch).execute(progress, read_seconds)
 
@@ -188,7 +110,7 @@ class _Run:
     """The parts of one run, wired together."""
 
     def __init__(
-        self, settings: BacktestSettings, log: EventLog, saved: SavedState | None, watch: Watch | None
+        self, settings: BacktestSettings, log: ReplayableLog, saved: SavedState | None, watch: Watch | None
     ) -> None:
         policy = settings.policy
         self.settings, self.log, self.policy = settings, log, policy
@@ -347,22 +269,8 @@ class _Run:
                 "judging": judged_seconds,
             },
             settings=told,
+            notes=self.log.notes,
         )
-
-
-def _log_options(settings: BacktestSettings, saved: SavedState | None, progress: Progress | None) -> EventLogOptions:
-    return EventLogOptions(
-        run_started_ms=settings.run_started_ms,
-        mapping=settings.mapping,
-        timezone=settings.timezone,
-        delimiter=settings.delimiter,
-        decimal=settings.decimal,
-        order=settings.order,
-        to_ms=settings.to_ms,
-        not_before_ms=None if saved is None else saved.time_reached_ms,
-        dead_letters_path=settings.out / DEAD_LETTERS_NAME,
-        on_progress=None if progress is None else progress.reading,
-    )
 
 
 def _require_same_tick(settings: BacktestSettings, saved: SavedState | None) -> None:

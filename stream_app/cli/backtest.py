@@ -13,6 +13,10 @@ from stream_app.domain.errors import SettingsError
 if TYPE_CHECKING:
     from stream_app.backtest.comparison.run import ComparisonRun
     from stream_app.backtest.run import BacktestResult
+    from stream_app.backtest.topic_log import TopicSource
+
+
+TOPIC_DEFAULT = "customer-events"
 
 
 class Order(StrEnum):
@@ -24,7 +28,11 @@ class Order(StrEnum):
 
 def backtest(
     *,
-    events: list[str] = typer.Argument(..., metavar="EVENTS...", help="Files or globs: CSV, JSON Lines, Parquet."),
+    events: list[str] = typer.Argument(
+        ...,
+        metavar="EVENTS...",
+        help="Files or globs: CSV, JSON Lines, Parquet. Or one topic: kafka://host:9092/TOPIC, sqlite:PATH.",
+    ),
     policy: list[Path] = typer.Option(
         [], help="Policy file; without it the default policy holds. Give it again to compare policies."
     ),
@@ -32,7 +40,13 @@ def backtest(
     map_: list[str] = typer.Option([], "--map", metavar="FIELD=COLUMN", help="Where a field stands; can be repeated."),
     from_: str | None = typer.Option(None, "--from", metavar="D", help="Output begins here; state is built before."),
     to: str | None = typer.Option(None, metavar="D", help="Events at or after this time are left out."),
-    order: Order = typer.Option(Order.EVENT, help="Sort by event time, or take the files as they are."),
+    order: Order | None = typer.Option(
+        None, help="event: sort files by event time, as without it; arrival: take them as they are."
+    ),
+    topic: str | None = typer.Option(None, metavar="TOPIC", help="Topic of events on a log; default customer-events."),
+    trust_partitioning: bool = typer.Option(
+        False, "--trust-partitioning", help="Take records of a topic whose key is not their customer's id."
+    ),
     tick: str = typer.Option("1h", help="Time between ticks; a divisor of a day."),
     sweep: str | None = typer.Option(None, help="How often everybody is re-scored; default: the policy's period."),
     score_every: str | None = typer.Option(None, help="Write everybody's scores this often, such as 28d."),
@@ -50,7 +64,8 @@ def backtest(
 
     from stream_app.adapters.policy_file import load_policy
     from stream_app.backtest.comparison.policies import load_policies
-    from stream_app.backtest.run import BacktestSettings, run_backtest
+    from stream_app.backtest.run import run_backtest
+    from stream_app.backtest.settings import BacktestSettings
     from stream_app.cli.arguments import parse_mapping, parse_moment_ms, parse_span_ms
     from stream_app.cli.progress import show_progress
 
@@ -62,8 +77,12 @@ def backtest(
         chosen = load_policy(policy[0] if policy else None)
         if sweep_minutes is not None:
             chosen = chosen.with_sweep_period(sweep_minutes)
+    source = _topic_source(events, topic, trusts_keys=trust_partitioning)
+    if order is None:
+        order = Order.EVENT if source is None else Order.ARRIVAL
     settings = BacktestSettings(
-        patterns=tuple(events),
+        patterns=tuple(events) if source is None else (),
+        topic=source,
         policy=chosen,
         out=out,
         run_started_ms=int(time.time() * 1000),
@@ -90,6 +109,23 @@ def backtest(
     with show_progress() as progress:
         result = run_backtest(settings, progress)
     _print_result(result)
+
+
+def _topic_source(events: list[str], topic: str | None, *, trusts_keys: bool) -> TopicSource | None:
+    """Give the topic that is named in place of files; None where files are named."""
+    from stream_app.adapters.log.urls import is_log_url, parse_topic_url
+    from stream_app.backtest.topic_log import TopicSource
+
+    logs = [name for name in events if is_log_url(name)]
+    if not logs:
+        if topic is not None or trusts_keys:
+            message = "--topic and --trust-partitioning speak of a topic, and files are named; drop them"
+            raise SettingsError(message, code="invalid_backtest")
+        return None
+    if len(events) > 1:
+        message = f"{logs[0]}: a topic is replayed alone; name nothing beside it"
+        raise SettingsError(message, code="invalid_backtest")
+    return TopicSource(parse_topic_url(logs[0], topic, TOPIC_DEFAULT), trusts_keys)
 
 
 def _sweep_minutes(text: str) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from stream_app.adapters.policy_file import load_policy
-from stream_app.backtest.run import BacktestResult, BacktestSettings, run_backtest
+from stream_app.backtest.run import BacktestResult, run_backtest
+from stream_app.backtest.settings import BacktestSettings
 from stream_app.simulation.files import ShopFiles, write_shop
 from stream_app.simulation.settings import ShopSettings
 

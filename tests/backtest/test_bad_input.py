@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_app.adapters.policy_file import load_policy
-from stream_app.backtest.run import BacktestSettings, run_backtest
+from stream_app.backtest.run import run_backtest
+from stream_app.backtest.settings import BacktestSettings
 from stream_app.domain.events import MS_PER_DAY
 from tests.backtest.conftest import RUN_STARTED_MS
 

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_app.adapters.policy_file import load_policy
-from stream_app.backtest.run import BacktestSettings, run_backtest
+from stream_app.backtest.run import run_backtest
+from stream_app.backtest.settings import BacktestSettings
 from stream_app.domain.events import MS_PER_DAY
 from stream_app.learning.prequential import area_under_curve, capture_share, hit_share, normalized_gini
 from tests.backtest.conftest import RUN_STARTED_MS

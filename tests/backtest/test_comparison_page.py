@@ -17,7 +17,7 @@ from stream_app.backtest.comparison.page import render_comparison
 from stream_app.backtest.comparison.policies import load_policies
 from stream_app.backtest.comparison.run import ComparisonRun, run_comparison
 from stream_app.backtest.report.formats import percent, whole
-from stream_app.backtest.run import BacktestSettings
+from stream_app.backtest.settings import BacktestSettings
 from stream_app.domain.events import MS_PER_DAY
 from tests.backtest.compared_policies import CAREFUL, EAGER, OTHER_TIERS, write_policies
 from tests.backtest.conftest import RUN_STARTED_MS

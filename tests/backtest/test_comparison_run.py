@@ -14,7 +14,8 @@ import pytest
 
 from stream_app.backtest.comparison.policies import load_policies
 from stream_app.backtest.comparison.run import ComparisonRun, run_comparison
-from stream_app.backtest.run import BacktestSettings, run_backtest
+from stream_app.backtest.run import run_backtest
+from stream_app.backtest.settings import BacktestSettings
 from stream_app.backtest.shards import Shards
 from stream_app.domain.effects import Effects
 from stream_app.domain.errors import SettingsError

@@ -128,7 +128,8 @@ def test_of_a_long_log_every_second_cutoff_is_kept(shop_log: Path, monkeypatch: 
 @pytest.fixture(scope="module")
 def summary(shop_log: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Sum up a run of the shop, whose scores are in a file as well."""
-    from stream_app.backtest.run import BacktestSettings, run_backtest
+    from stream_app.backtest.run import run_backtest
+    from stream_app.backtest.settings import BacktestSettings
 
     out = tmp_path_factory.mktemp("evaluated")
     settings = BacktestSettings(

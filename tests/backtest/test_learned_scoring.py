@@ -13,7 +13,8 @@ import pytest
 from stream_app.adapters.knowledge_json import encode_knowledge
 from stream_app.adapters.policy_file import load_policy
 from stream_app.adapters.saved_state import SavedState, load_state
-from stream_app.backtest.run import BacktestSettings, run_backtest
+from stream_app.backtest.run import run_backtest
+from stream_app.backtest.settings import BacktestSettings
 from stream_app.backtest.shards import Shards
 from stream_app.domain.effects import Effects
 from stream_app.domain.events import MS_PER_DAY, EventBatch

@@ -19,7 +19,8 @@ from stream_app.adapters.log.sqlite.log import SqliteLog
 from stream_app.adapters.log.sqlite.topic_tables import ensure_topics
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.policy_file import load_policy
-from stream_app.backtest.run import BacktestSettings, run_backtest
+from stream_app.backtest.run import run_backtest
+from stream_app.backtest.settings import BacktestSettings
 from stream_app.domain.policy import Policy
 from stream_app.learning.learner import Learner
 from stream_app.simulation.settings import ShopSettings

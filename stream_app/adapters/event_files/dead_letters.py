@@ -47,7 +47,12 @@ class DeadLetterFile:
                 letter = encode_dead_letter(
                     row.raw, code=row.code, message=row.message, source=source, is_cut=row.is_cut
                 )
-                self._stream.write(letter + b"\n")
+                self.write_letter(letter)
+
+    def write_letter(self, letter: bytes) -> None:
+        """Append a dead letter that is written already, without its line end."""
+        if self._stream is not None:
+            self._stream.write(letter + b"\n")
 
     def finish(self) -> None:
         """Put the file in its place."""

@@ -9,19 +9,18 @@ from types import TracebackType
 
 import numpy as np
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stream_app.adapters.event_files.arranging import ArrangedLog, arrange
 from stream_app.adapters.event_files.dead_letters import DeadLetterFile
 from stream_app.adapters.event_files.discovery import EventFile, find_files
 from stream_app.adapters.event_files.options import EventLogOptions, ReadCounts, check_options
+from stream_app.adapters.event_files.purchases import find_purchases
 from stream_app.adapters.event_files.reading import LogReader
 from stream_app.adapters.event_files.replay import read_batches
 from stream_app.adapters.event_files.spool import ROW_BITS, ROWS_MAX, Spool
 from stream_app.domain.errors import SettingsError
-from stream_app.domain.events import EventBatch, Family
+from stream_app.domain.events import EventBatch
 from stream_app.domain.policy import Policy
 
 EVENTS_MAX = 50_000
@@ -127,6 +126,7 @@ class EventLog:
         self.first_time_ms = arranged.first_time_ms
         self.last_time_ms = arranged.last_time_ms
         self.files = tuple(str(file.path) for file in files)
+        self.notes: tuple[str, ...] = ()
 
     def __enter__(self) -> EventLog:
         return self
@@ -198,21 +198,7 @@ class EventLog:
         dict[str, list[tuple[int, float]]]
             For each customer time in milliseconds and amount, a refund's negative, in order of replay.
         """
-        found: dict[str, list[tuple[int, float]]] = {name: [] for name in customer_ids}
-        wanted = pa.array(list(found), pa.string())
-        money = pa.array([int(Family.PURCHASE), int(Family.REFUND)], pa.uint8())
-        for batch in self._arranged.batches():
-            is_wanted = pc.and_(
-                pc.is_in(batch.column("customer_id"), value_set=wanted),
-                pc.is_in(batch.column("family"), value_set=money),
-            )
-            chosen = batch.filter(is_wanted)
-            names, times_ms, families, amounts = (
-                chosen.column(name).to_pylist() for name in ("customer_id", "time_ms", "family", "amount")
-            )
-            for name, time_ms, family, amount in zip(names, times_ms, families, amounts, strict=True):
-                found[name].append((time_ms, -amount if family == Family.REFUND else amount))
-        return found
+        return find_purchases(self._arranged.batches(), customer_ids)
 
     def _file_and_row(self, position: int) -> tuple[str, int]:
         return self._event_files[position >> ROW_BITS].name, position % ROWS_MAX

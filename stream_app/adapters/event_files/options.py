@@ -38,7 +38,7 @@ class ReadProgress:
     phase
         `read` while files are read; `merge` and `sort` while the spool is put in order.
     bytes_read, bytes_total
-        Of the files as they lie on disk, compressed ones included.
+        Of the files as they lie on disk, compressed ones included; of a topic, its offsets.
     rows_read
         So far.
     """

@@ -12,6 +12,7 @@ from stream_app.domain.errors import SettingsError
 _ALLOWED = "allowed are kafka://host:9092[,host2:9092], sqlite:///abs/path and sqlite:relative/path"
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _PORT_MAX = 65_535
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,71 @@ def parse_log_url(text: str) -> LogUrl:
     if colon and scheme == "kafka":
         return _kafka(text, rest)
     raise _refused(text, "")
+
+
+@dataclass(frozen=True, slots=True)
+class TopicUrl:
+    """A topic of a log.
+
+    Parameters
+    ----------
+    log
+        Where it is.
+    topic
+        Its name.
+    """
+
+    log: LogUrl
+    topic: str
+
+    def __str__(self) -> str:
+        """Write it so that people recognise it."""
+        return f"{self.log}/{self.topic}" if isinstance(self.log, KafkaUrl) else f"{self.log} ({self.topic})"
+
+
+def is_log_url(text: str) -> bool:
+    """Tell the address of a log from the name of a file; `./sqlite:x` names a file."""
+    return text.startswith(("kafka:", "sqlite:"))
+
+
+def parse_topic_url(text: str, topic: str | None, default: str) -> TopicUrl:
+    """Read the address of a topic: that of its log, with the topic behind it on Kafka.
+
+    Parameters
+    ----------
+    text
+        `kafka://host:9092/TOPIC`, or the address of a log.
+    topic
+        The topic, where it is named apart.
+    default
+        The topic where none is named.
+
+    Raises
+    ------
+    SettingsError
+        When it is in another form, or two different topics are named.
+
+    Examples
+    --------
+    >>> parse_topic_url("kafka://one:9092,two:9092/sales", None, "customer-events").topic
+    'sales'
+    >>> str(parse_topic_url("sqlite:shop.log", None, "customer-events"))
+    'sqlite:shop.log (customer-events)'
+    """
+    named = ""
+    if text.startswith("kafka://"):
+        hosts, _, named = text[len("kafka://") :].partition("/")
+        named = named.removesuffix("/")
+        text = f"kafka://{hosts}"
+    log = parse_log_url(text)
+    chosen = named or topic or default
+    if topic is not None and topic != chosen:
+        message = f"two topics are named, {chosen} behind the address and {topic} by --topic; name one"
+        raise SettingsError(message, code="invalid_log_url")
+    if _TOPIC.fullmatch(chosen) is None:
+        message = f"topic {chosen!r} cannot be: letters, digits, `.`, `_` and `-` are allowed, at most 249; correct it"
+        raise SettingsError(message, code="invalid_log_url")
+    return TopicUrl(log, chosen)
 
 
 def _sqlite(text: str, rest: str) -> SqliteUrl:

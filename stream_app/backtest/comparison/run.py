@@ -20,8 +20,10 @@ from stream_app.backtest.comparison.results import ComparedRun, ComparisonResult
 from stream_app.backtest.comparison.stories import tell_examples
 from stream_app.backtest.comparison.watch import RunWatch
 from stream_app.backtest.report.document import write_document
-from stream_app.backtest.run import REPORT_NAME, SEGMENTS_NAME, BacktestSettings, Progress, make_folder, run_backtest
+from stream_app.backtest.run import REPORT_NAME, SEGMENTS_NAME, Progress, make_folder, run_backtest
+from stream_app.backtest.settings import BacktestSettings
 from stream_app.backtest.shards import Shards
+from stream_app.backtest.topic_log import fix_ends
 from stream_app.domain.errors import SettingsError
 
 COMPARISON_NAME: Final = "comparison.json"
@@ -69,6 +71,9 @@ def run_comparison(
     for compared in policies:
         # What cannot be written is said before hours of replay, not after them.
         make_folder(settings.out / compared.name)
+    if settings.topic is not None:
+        # Events that are written meanwhile would be counted under the later policies only.
+        settings = replace(settings, topic=fix_ends(settings.topic))
     runs = [_run(settings, compared, policies[0], show_progress) for compared in policies]
     folders = [settings.out / compared.name for compared in policies]
     pairs = [_pair(runs[0], other, (folders[0], folder)) for other, folder in zip(runs[1:], folders[1:], strict=True)]
