@@ -17,6 +17,7 @@ from stream_app.cli.feed import feed as feed_command
 from stream_app.cli.judge import judge as judge_command
 from stream_app.cli.policy import policy_app
 from stream_app.cli.produce import produce as produce_command
+from stream_app.cli.rekey import rekey as rekey_command
 from stream_app.cli.replay_journal import replay_journal as replay_journal_command
 from stream_app.cli.run import run as run_command
 from stream_app.cli.simulate import simulate as simulate_command
@@ -67,6 +68,7 @@ app.command("erase")(erase_command)
 app.command("feed", hidden=True)(feed_command)
 app.command("judge")(judge_command)
 app.command("produce")(produce_command)
+app.command("rekey")(rekey_command)
 app.command("replay-journal")(replay_journal_command)
 app.command("run")(run_command)
 app.command("simulate")(simulate_command)

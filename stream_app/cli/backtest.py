@@ -11,9 +11,12 @@ import typer
 from stream_app.domain.errors import SettingsError
 
 if TYPE_CHECKING:
+    from stream_app.backtest.comparison.policies import ComparedPolicy
     from stream_app.backtest.comparison.run import ComparisonRun
     from stream_app.backtest.run import BacktestResult
+    from stream_app.backtest.settings import BacktestSettings
     from stream_app.backtest.topic_log import TopicSource
+    from stream_app.domain.policy import Policy
 
 
 TOPIC_DEFAULT = "customer-events"
@@ -62,21 +65,10 @@ def backtest(
     """Replay an event log: what the segments would have been, and what moved them."""
     import time
 
-    from stream_app.adapters.policy_file import load_policy
-    from stream_app.backtest.comparison.policies import load_policies
-    from stream_app.backtest.run import run_backtest
     from stream_app.backtest.settings import BacktestSettings
     from stream_app.cli.arguments import parse_mapping, parse_moment_ms, parse_span_ms
-    from stream_app.cli.progress import show_progress
 
-    sweep_minutes = None if sweep is None else _sweep_minutes(sweep)
-    compared = load_policies(policy, sweep_minutes) if len(policy) > 1 else ()
-    if compared:
-        chosen = compared[0].policy
-    else:
-        chosen = load_policy(policy[0] if policy else None)
-        if sweep_minutes is not None:
-            chosen = chosen.with_sweep_period(sweep_minutes)
+    chosen, compared = _policies(policy, sweep)
     source = _topic_source(events, topic, trusts_keys=trust_partitioning)
     if order is None:
         order = Order.EVENT if source is None else Order.ARRIVAL
@@ -101,14 +93,33 @@ def backtest(
         load_state=load_state,
         is_compared=compare,
     )
-    if compared:
-        from stream_app.backtest.comparison.run import run_comparison
+    _run(settings, compared)
 
+
+def _run(settings: BacktestSettings, compared: tuple[ComparedPolicy, ...]) -> None:
+    from stream_app.backtest.comparison.run import run_comparison
+    from stream_app.backtest.run import run_backtest
+    from stream_app.cli.progress import show_progress
+
+    if compared:
         _print_comparison(run_comparison(settings, compared, show_progress))
         return
     with show_progress() as progress:
         result = run_backtest(settings, progress)
     _print_result(result)
+
+
+def _policies(paths: list[Path], sweep: str | None) -> tuple[Policy, tuple[ComparedPolicy, ...]]:
+    """Give the policy that holds, and those that are compared; none of these where there is only one."""
+    from stream_app.adapters.policy_file import load_policy
+    from stream_app.backtest.comparison.policies import load_policies
+
+    sweep_minutes = None if sweep is None else _sweep_minutes(sweep)
+    if len(paths) > 1:
+        compared = load_policies(paths, sweep_minutes)
+        return compared[0].policy, compared
+    chosen = load_policy(paths[0] if paths else None)
+    return (chosen if sweep_minutes is None else chosen.with_sweep_period(sweep_minutes)), ()
 
 
 def _topic_source(events: list[str], topic: str | None, *, trusts_keys: bool) -> TopicSource | None:

@@ -131,6 +131,33 @@ def read_record(record: bytes, policy: Policy, appended_ms: int) -> SingleEvent 
     return SingleEvent(customer_id, event_id, event_type, time_ms, family, amount, satisfaction, order_id)
 
 
+def read_customer_id(record: bytes) -> str:
+    """Read whose record it is, whatever its type and whatever else is wrong with it.
+
+    Parameters
+    ----------
+    record
+        JSON: a native event or a Segment call.
+
+    Returns
+    -------
+    str
+        The customer id, the same as of an accepted event.
+
+    Raises
+    ------
+    InvalidEventError
+        When the record cannot be read, or names no customer by an id that is allowed.
+    """
+    document = parse_object(record)
+    shape = TRACK if is_segment_call(document) else NATIVE
+    customer_id = _id_text(document.get(shape.customer_id), shape.customer_id)
+    if customer_id is None:
+        _refuse_missing(shape.customer_id)
+    check_id(customer_id, field=shape.customer_id)
+    return customer_id
+
+
 def parse_object(record: bytes) -> Mapping[str, Any]:
     """Parse a record that must be one JSON object.
 
