@@ -6,6 +6,9 @@ from pathlib import Path
 
 import typer
 
+EXIT_TRY_AGAIN = 70
+"""The log failed: whoever started this may start it again."""
+
 
 def feed(
     *,
@@ -27,6 +30,7 @@ def feed(
     import time
 
     from stream_app.adapters.event_files import EventLogOptions
+    from stream_app.adapters.log.errors import LogError
     from stream_app.adapters.log.opening import open_log
     from stream_app.adapters.log.topics import Topics
     from stream_app.adapters.policy_file import load_policy
@@ -34,9 +38,6 @@ def feed(
     from stream_app.supervisor.feeder import feed_files, feed_shop
 
     client, topics = open_log(log, app), Topics(app, events)
-    if not files:
-        asyncio.run(feed_shop(client, topics, (customers, seed), days_per_second))
-        return
     options = EventLogOptions(
         run_started_ms=int(time.time() * 1000),
         mapping=parse_mapping(map_),
@@ -44,4 +45,13 @@ def feed(
         delimiter=delimiter,
         decimal=decimal,
     )
-    asyncio.run(feed_files(client, topics, files, load_policy(policy), options))
+    told = (
+        feed_files(client, topics, files, load_policy(policy), options)
+        if files
+        else feed_shop(client, topics, (customers, seed), days_per_second)
+    )
+    try:
+        asyncio.run(told)
+    except LogError as error:
+        typer.echo(f"stream-app: {error}", err=True)
+        raise typer.Exit(EXIT_TRY_AGAIN) from error

@@ -21,6 +21,8 @@ HISTORY_DAYS = 364
 """Days that are there at once."""
 PLAYBACK_DAYS = 728
 """Days that pass at a day a second, before the shop has come to the present: about twelve minutes."""
+SHOP_VERSION = 1
+"""Goes up with every change of the simulation: another shop would go on otherwise than the log has it."""
 FUTURE_DAYS = 364
 """Days beyond the day of the first start, for which the shop stays open."""
 
@@ -64,8 +66,9 @@ class Shop:
 
     @property
     def identity(self) -> str:
-        """Settings of the simulation."""
-        return json.dumps({"customers": self.customers, "seed": self.seed, "start": self.start.isoformat()})
+        """Settings of the simulation, and the version of its drawing."""
+        told = {"shop": SHOP_VERSION, "customers": self.customers, "seed": self.seed, "days": self.settings.days}
+        return json.dumps(told | {"start": self.start.isoformat()})
 
     @property
     def settings(self) -> ShopSettings:

@@ -53,10 +53,10 @@ class Page {
     window.addEventListener("hashchange", () => this.route());
     byId("search").addEventListener("submit", (event) => {
       event.preventDefault();
-      // An id may begin or end with a space, but a pasted one seldom means it: it is looked up as it is only if need be.
-      const id = byId("customer").value;
-      if (id.trim()) {
-        location.hash = customerAddress(id.trim());
+      // Spaces around a pasted id are seldom meant; an id that has some is still found by its link.
+      const id = byId("customer").value.trim();
+      if (id) {
+        location.hash = customerAddress(id);
       }
     });
     document.addEventListener("keydown", (event) => {
