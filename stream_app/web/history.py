@@ -250,10 +250,12 @@ class History:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                # A full disk has already undone the transaction.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
 
     def _move(self, database: sqlite3.Connection, batch: Batch) -> None:
         place = (batch.topic, batch.partition, batch.next_offset, batch.last)

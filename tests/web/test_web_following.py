@@ -309,3 +309,26 @@ def test_erased_customers_are_forgotten_with_their_history(shop: Shop) -> None:
         if model.customers.codes.name(code)[0] != "prospect"
     )
     model.close()
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost_once_there_is_room(shop: Shop, tmp_path: Path) -> None:
+    model = ReadModel(shop.source.policy, TOPICS, tmp_path / "history.db", "test")
+    database = model.history._database
+    database.execute("PRAGMA max_page_count = 60")
+
+    async def fill() -> str | None:
+        task = asyncio.create_task(Follower(model, make_log(shop.path)).run())
+        await until(lambda: model.fault is not None and "full" in model.fault)
+        fault = model.fault
+        database.execute("PRAGMA max_page_count = 1000000")
+        await until(lambda: model.history.change_count() == len(shop.source.told) and model.fault is None)
+        task.cancel()
+        await asyncio.wait([task])
+        return fault
+
+    assert "the history cannot be used: database or disk is full" in str(asyncio.run(fill()))
+    told = model.history.changes(ChangeFilter(), None, 10**6)
+    assert sorted(orjson.loads(change.record)["change_id"] for change in told) == sorted(
+        change["change_id"] for change in shop.source.told
+    )
+    model.close()
