@@ -11,7 +11,13 @@ import faust
 from faust.app.base import BootStrategy
 
 from stream_app.adapters.faust_worker import Ending, HostWorker
-from stream_app.adapters.log.delivery import END_HEADER, POSITION_HEADER
+from stream_app.adapters.log.delivery import (
+    END_HEADER,
+    EXIT_DEFECT,
+    EXIT_REFUSED,
+    EXIT_TRY_AGAIN,
+    POSITION_HEADER,
+)
 from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.kafka.clients import HEARTBEAT_MS, SESSION_TIMEOUT_MS
 from stream_app.adapters.log.kafka.transport import broker_urls, register_transport
@@ -26,11 +32,6 @@ OpenRuntime = Callable[[End], Awaitable[Runtime]]
 
 BUFFERED_BATCHES_MAX: Final = 2
 """Batches between transport and agent; they are large, and with 64 of them the median latency was 650 ms."""
-EXIT_DEFECT: Final = 1
-EXIT_TRY_AGAIN: Final = 70
-"""The log failed; a supervisor starts the worker again."""
-EXIT_REFUSED: Final = 2
-"""Settings, topics or cluster are such that a person has to mend something."""
 _MS_PER_S: Final = 1000
 
 

@@ -44,6 +44,10 @@ class SecuredListener:
             "advertised.listeners": f"{plain_listeners.partition(',')[0]},{secured}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL",
             "sasl.enabled.mechanisms": "PLAIN",
+            # Whoever comes in the clear administers; what no rule speaks of is allowed to everybody.
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+            "allow.everyone.if.no.acl.found": "true",
             "listener.name.secured.plain.sasl.jaas.config": f'{MODULE} required user_{USER}="{PASSWORD}";',
             "listener.name.secured.ssl.keystore.location": str(self.store),
             "listener.name.secured.ssl.keystore.type": "PKCS12",

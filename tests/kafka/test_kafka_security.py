@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, KafkaAdminClient, ResourcePattern, ResourceType
 
 from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.kafka.admin import check_topics, create_topics
@@ -15,13 +16,14 @@ from stream_app.adapters.log.kafka.security import PREFIX, read_security
 from stream_app.adapters.log.port import Outgoing, TopicPartition
 from stream_app.adapters.log.topics import Topics
 from stream_app.domain.errors import SettingsError
+from tests.kafka.broker import KafkaCluster
 from tests.kafka.plugin import start_cluster
 from tests.kafka.secured import PASSWORD, USER, SecuredListener, new_listener
 from tests.kafka.workers import WorkerProcess, wait_until
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredListener]:
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KafkaCluster, SecuredListener]]:
     """A broker with an address that asks for a password over TLS."""
     found: list[SecuredListener] = []
 
@@ -30,8 +32,31 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredListene
         return found[-1].settings(plain_listeners)
 
     cluster = start_cluster(1, settings)
-    yield found[-1]
+    yield cluster, found[-1]
     cluster.stop()
+
+
+@pytest.fixture
+def secured(brokers: tuple[KafkaCluster, SecuredListener]) -> SecuredListener:
+    """The address that asks for a password."""
+    return brokers[1]
+
+
+@pytest.fixture
+def rules(brokers: tuple[KafkaCluster, SecuredListener]) -> Iterator[KafkaAdminClient]:
+    """Whoever may say who may do what."""
+    admin = KafkaAdminClient(bootstrap_servers=brokers[0].bootstrap.split(","))
+    yield admin
+    admin.close()
+
+
+def allow(rules: KafkaAdminClient, kind: ResourceType, name: str, user: str, *operations: ACLOperation) -> None:
+    """Allow something to a user, and thereby nothing else to anybody."""
+    allowed = [
+        ACL(f"User:{user}", "*", operation, ACLPermissionType.ALLOW, ResourcePattern(kind, name))
+        for operation in operations
+    ]
+    assert rules.create_acls(allowed)["failed"] == []
 
 
 @pytest.fixture
@@ -89,6 +114,36 @@ def test_a_broker_whose_certificate_nobody_knows_is_refused(
     monkeypatch.delenv(f"{PREFIX}CA_FILE")
     with pytest.raises(LogError):
         asyncio.run(KafkaLog(secured.address, "app").start())
+
+
+def test_missing_rights_on_topics_are_faults(
+    secured: SecuredListener, environment: dict[str, str], rules: KafkaAdminClient
+) -> None:
+    topics = Topics("rights", "rights-events")
+    create_topics(secured.address, topics, 1, 1)
+    reading = (ACLOperation.READ, ACLOperation.DESCRIBE, ACLOperation.DESCRIBE_CONFIGS)
+    allow(rules, ResourceType.TOPIC, topics.state, USER, *reading, ACLOperation.WRITE)
+    allow(rules, ResourceType.TOPIC, topics.journal, USER, *reading)
+    with pytest.raises(SettingsError) as caught:
+        check_topics(secured.address, topics)
+    told = sorted(fault.partition(" is missing")[0] for fault in caught.value.faults)
+    assert told == [f"{topics.journal}: the right WRITE", f"{topics.state}: the right DELETE"]
+
+
+def test_a_worker_that_may_not_join_its_group_ends_and_says_so(
+    secured: SecuredListener, environment: dict[str, str], rules: KafkaAdminClient, tmp_path: Path
+) -> None:
+    topics = Topics("closed", "closed-events")
+    create_topics(secured.address, topics, 1, 1)
+    allow(rules, ResourceType.GROUP, topics.app, "somebody-else", ACLOperation.READ)
+    own = {"LOG": f"kafka://{secured.address}", "APP": topics.app, "EVENTS": topics.events}
+    variables = {f"STREAM_APP_{name}": value for name, value in own.items()} | environment
+    worker = WorkerProcess("worker", tmp_path, ["-m", "stream_app", "worker"], variables)
+    try:
+        assert worker.process.wait(90) == 2, worker.output()
+        assert "GroupAuthorizationFailed" in worker.output()
+    finally:
+        worker.clear_away()
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,25 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final, NamedTuple, cast
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as faust_aiokafka
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+from mode import Service
 
-from stream_app.adapters.log.delivery import END_HEADER, POSITION_HEADER, UnknownOffsets
+from stream_app.adapters.log.delivery import (
+    END_HEADER,
+    EXIT_REFUSED,
+    EXIT_TRY_AGAIN,
+    POSITION_HEADER,
+    UnknownOffsets,
+)
 from stream_app.adapters.log.kafka.assignor import CoPartitionAssignor
 from stream_app.adapters.log.kafka.clients import (
     FETCH_BYTES_MAX,
@@ -39,6 +51,7 @@ PARTIAL_POLL_S: Final = 0.01
 MAX_POLL_INTERVAL_MS: Final = 1_000_000
 """Nobody polls during a recovery; the watchdog, not the group, ends a worker that makes no progress."""
 REBALANCE_TIMEOUT_MS: Final = 60_000
+GROUP_CHECK_S: Final = 1.0
 _MS_PER_S: Final = 1000
 
 logger = logging.getLogger(__name__)
@@ -135,6 +148,10 @@ class BatchConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
         # A position moves without records over the ends of transactions.
         return {tp: Fetched(starts[tp], end, records.get(tp, [])) for tp, end in ends.items() if end != starts[tp]}
 
+    async def check_group(self) -> None:
+        """Raise what keeps this process out of the group."""
+        self._ensure_consumer()._coordinator.check_errors()
+
     def close(self) -> None:
         """Do nothing: `stop` closes. Faust calls this in the wrong thread when a rebalance meets a shutdown."""
 
@@ -146,6 +163,7 @@ class BatchConsumer(faust_aiokafka.Consumer):
     but not delivered, because a rebalance came between, is read again.
     """
 
+    app: Any
     _thread: BatchConsumerThread
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -175,7 +193,13 @@ class BatchConsumer(faust_aiokafka.Consumer):
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
         generation = self.app.consumer_generation_id
-        for partition, fetched in (await self._poll(timeout)).items():
+        try:
+            polled = await self._poll(timeout)
+        except KafkaError as error:
+            # Such as an offset that is gone: recovery looks at everything anew and says what to do.
+            await self._give_up(error)
+            return
+        for partition, fetched in polled.items():
             if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
                 return
             tp = ensure_TP(partition)
@@ -187,6 +211,25 @@ class BatchConsumer(faust_aiokafka.Consumer):
                 start, self._delivered[tp] = self._delivered[tp], fetched.end
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 yield tp, self._batch_message(tp, fetched, start)
+
+    async def _give_up(self, error: KafkaError) -> None:
+        """End the process; what rights are missing has to be mended by a person, everything else is tried again."""
+        is_right_missing = isinstance(error, GroupAuthorizationFailedError | TopicAuthorizationFailedError)
+        advice = "grant READ on the group and the topics, with kafka-acls" if is_right_missing else "starting again"
+        code = EXIT_REFUSED if is_right_missing else EXIT_TRY_AGAIN
+        self.app.ending.call(code, f"group {self.app.conf.id}: {error!r}: {advice}")
+        await self.wait_until_stopped()
+
+    @Service.task
+    async def _watch_group(self) -> None:
+        """Look for what keeps this process out of the group; aiokafka tells it only to those who poll."""
+        while not self.should_stop:
+            await self.sleep(GROUP_CHECK_S)
+            if not self.should_stop:
+                try:
+                    await self._thread.call_thread(self._thread.check_group)
+                except KafkaError as error:
+                    await self._give_up(error)
 
     async def _go_back(self, tp: Any) -> None:
         """Read again from where deliveries stand: a poll that was begun before a rebalance has taken records away."""
