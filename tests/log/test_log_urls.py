@@ -9,7 +9,7 @@ from yarl import URL
 
 from stream_app.adapters.log.opening import open_log
 from stream_app.adapters.log.sqlite.log import SqliteLog
-from stream_app.adapters.log.urls import KafkaUrl, SqliteUrl, parse_log_url
+from stream_app.adapters.log.urls import KafkaUrl, SqliteUrl, parse_log_url, parse_topic_url
 from stream_app.domain.errors import SettingsError
 
 READ = {
@@ -77,3 +77,32 @@ def test_faust_finds_the_same_file(name: str) -> None:
 
 def test_the_embedded_log_is_opened_by_its_address() -> None:
     assert isinstance(open_log("sqlite:shop.log", "segments"), SqliteLog)
+
+
+@pytest.mark.parametrize(
+    ("text", "topic", "told"),
+    [
+        ("kafka://one:9092/sales", None, "kafka://one:9092/sales"),
+        ("kafka://one:9092/sales/", "sales", "kafka://one:9092/sales"),
+        ("kafka://one:9092,two:9092", "sales", "kafka://one:9092,two:9092/sales"),
+        ("kafka://one:9092", None, "kafka://one:9092/events"),
+        ("sqlite:///data/shop.log", "sales", "sqlite:///data/shop.log (sales)"),
+        ("sqlite:shop.log", None, "sqlite:shop.log (events)"),
+    ],
+)
+def test_a_topic_is_named_behind_the_address_or_apart(text: str, topic: str | None, told: str) -> None:
+    assert str(parse_topic_url(text, topic, "events")) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "topic", "told"),
+    [
+        ("kafka://one:9092/sales", "orders", "two topics are named, sales behind the address and orders by --topic"),
+        ("kafka://one:9092/a/b", None, "topic 'a/b' cannot be"),
+        ("sqlite:shop.log", "all sales", "topic 'all sales' cannot be"),
+        ("kafka://one/sales", None, "write kafka://one:9092"),
+    ],
+)
+def test_a_topic_that_cannot_be_is_refused_with_the_reason(text: str, topic: str | None, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        parse_topic_url(text, topic, "events")

@@ -7,6 +7,7 @@ import json
 import random
 import signal
 import sys
+from asyncio.subprocess import DEVNULL
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.streaming.harness import FailingLog, opened
 from tests.unit.codec_records import APPENDED_MS, native, track
 
 SOURCES, TARGETS = 3, 4
+DEADLINE_S = 120.0
 PLAN = RekeyPlan("raw", "keyed")
 Source = list[tuple[bytes | None, bytes | None]]
 
@@ -180,6 +182,44 @@ def test_a_copy_that_is_killed_around_its_commits_goes_on_where_it_was(
     assert lives > 3
     # A commit whose answer was lost is in the topic, but in nobody's count.
     assert copied == 600 if not is_committed else copied < 600
+
+
+def test_processes_that_are_killed_leave_a_copy_that_is_whole_in_the_end(tmp_path: Path) -> None:
+    path, count = tmp_path / "log.db", 12_000
+    command = [sys.executable, "-m", "stream_app", "rekey", "--log", f"sqlite://{path}"]
+    command += ["--from-topic", PLAN.source, "--to-topic", PLAN.target]
+
+    async def copied(log: Log) -> int:
+        return sum([(await log.bounds(TopicPartition("keyed", own))).end for own in range(TARGETS)])
+
+    async def live(log: Log) -> bool:
+        """Run a process and kill it after its first commit; gives True when it had come to its end before."""
+        before = await copied(log)
+        process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while await copied(log) == before and process.returncode is None:
+                    await asyncio.sleep(0.001)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            code = await process.wait()
+        assert code in {0, -signal.SIGKILL}
+        return code == 0
+
+    async def run() -> tuple[int, int]:
+        new_topics(path)
+        async with opened(path, PLAN.owner) as log:
+            for partition in range(SOURCES):
+                await fill(log, partition, draw_records(random.Random(partition), count))
+            kills = 0
+            while not await live(log):
+                kills += 1
+            return kills, await hold_copied(log)
+
+    kills, total = asyncio.run(run())
+    assert total == SOURCES * count
+    assert kills >= 2
 
 
 class _TornWriter:
