@@ -114,8 +114,7 @@ export class CustomerView {
     show(this.held, this.axes.map((axis) => heldPill(axis, customer.segment[axis.axis])));
     show(this.advice, element("p", {}, channelMark(customer.treatment.channel), " ", customer.treatment.action),
       element("p", { class: "note", text: "What the policy recommends for customers of this segment." }));
-    const changes = plural(this.changes.length, "change");
-    setText(this.stepsNote, this.changes.length ? `${changes} of tier since the first rating; a dot is a change, a bar how long the tier was held.` : "No tier so far: there is nothing to draw yet.");
+    setText(this.stepsNote, wayText(this.changes));
     this.picture.update({ axes: this.axes, changes: this.changes, customer, onPick: (change) => this.pick(change) });
     this.reasons.forEach((reasons, place) => {
       reasons.update(why.axes.find((axis) => axis.axis === reasons.axis.axis), distributions[place]);
@@ -140,6 +139,14 @@ export class CustomerView {
     item?.classList.add("new");
     setTimeout(() => item?.classList.remove("new"), 1_600);
   }
+}
+
+function wayText(changes) {
+  const moves = changes.filter((change) => change.from_tier !== null).length;
+  if (!changes.length) {
+    return "No tier so far: there is nothing to draw yet.";
+  }
+  return moves ? `${plural(moves, "change")} of tier since the first rating; a dot is a change, a bar how long a tier was held.` : "No change of tier since the first rating.";
 }
 
 async function history(id) {

@@ -148,7 +148,7 @@ class Page {
     const names = this.axes.map((axis) => axis.axis).join(" and ");
     setText(byId("headline"), customers
       ? `${plural(customers, "customer")}, segmented by what they do, as they do it`
-      : "Waiting for the first event");
+      : this.status?.lag ? "The first events are being applied" : "Waiting for the first event");
     setText(byId("subline"), customers
       ? `Each is rated on ${names} from behaviour alone, and changes tier the moment the rating does. Pick a customer to see why.`
       : "Nobody is known yet. As soon as events come in, customers appear here; nothing has to be reloaded.");
