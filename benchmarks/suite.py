@@ -25,6 +25,7 @@ from benchmarks import (
     web_lookup,
 )
 from benchmarks.measurement import Measurement
+from benchmarks.peers import race
 from benchmarks.scale import FULL, QUICK, Scale
 
 Benchmark = Callable[[Scale], list[Measurement]]
@@ -41,6 +42,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         "memory_many": memory.run_many,
         "pipeline_embedded": pipeline.run_embedded,
         "pipeline_kafka": pipeline.run_kafka,
+        "peers": race.run,
         "state_log": state_log.run,
         "simulate": simulated_log.run,
         "backtest_year": backtest.run_year,

@@ -1,0 +1,1 @@
+"""Other stream processors on the same events, each doing one simple job, to measure a worker against."""
