@@ -74,7 +74,8 @@ def test_the_commands_of_the_readme_write_the_files_that_it_lists(readme_folder:
 
 
 def test_every_option_that_the_readme_names_exists(tmp_path: Path) -> None:
-    known = "".join(shell(f"stream-app {name} --help", tmp_path).stdout for name in ("backtest", "simulate"))
+    commands = ("backtest", "simulate", "topics create", "worker", "changes", "web")
+    known = "".join(shell(f"stream-app {name} --help", tmp_path).stdout for name in commands)
     named = set(re.findall(r"--[a-z][a-z-]+", README))
     assert named - set(re.findall(r"--[a-z][a-z-]+", known)) == set()
 
