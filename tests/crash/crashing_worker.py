@@ -124,9 +124,10 @@ def _take_transactions_out(fuse: _Fuse) -> None:
         del positions
         firsts = []
         for part in outgoing:
-            fuse.reach("before_commit")
             firsts.append((await logs[-1].bounds(TopicPartition(part.topic, part.partition))).end)
             await logs[-1].append([part])
+            if part.topic.endswith("-segment-changes"):
+                fuse.reach("after_changes")
         return firsts
 
     writer.commit = commit
