@@ -75,30 +75,30 @@ def test_a_worker_killed_at_a_point_loses_nothing_and_tells_nothing_twice(
     kind: str, point: str, new_world: NewWorld
 ) -> None:
     draw, world = random.Random(f"{SEED}{kind}{point}"), new_world(kind)
-    world.fill(shop(120, 32))
+    world.fill(shop(600, 32))
     for _ in range(LIVES_MAX):
         count = draw.randrange(1, 4) if point in ("switch", "recovery") else draw.randrange(1, 30)
-        process = world.start_worker(CRASH_POINT=point, CRASH_COUNT=str(count), CRASH_ROWS_MAX="40")
+        process = world.start_worker(CRASH_POINT=point, CRASH_COUNT=str(count), CRASH_ROWS_MAX="100")
         if world.wait(process=process):
             world.kill(process)
             break
         assert process.returncode == -signal.SIGKILL, world.output()
         world.workers.remove(process)
         world.kill_count += 1
-    world.start_worker(CRASH_ROWS_MAX="40")
+    world.start_worker(CRASH_ROWS_MAX="100")
     assert world.wait()
     world.close()
     print(f"log={kind} point={point} kills={world.kill_count} seed={SEED}")
-    assert world.faults(expected_changes(shop(120, 32), PARTITIONS)) == []
+    assert world.faults(expected_changes(shop(600, 32), PARTITIONS)) == []
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "kafka"])
 def test_the_same_tests_see_what_is_lost_without_transactions(kind: str, new_world: NewWorld) -> None:
     world = new_world(kind)
-    world.fill(shop(120, 32))
+    world.fill(shop(600, 32))
     for count in (3, 5):
         process = world.start_worker(
-            CRASH_POINT="after_changes", CRASH_COUNT=str(count), CRASH_ROWS_MAX="40", WITHOUT_TRANSACTIONS="1"
+            CRASH_POINT="after_changes", CRASH_COUNT=str(count), CRASH_ROWS_MAX="100", WITHOUT_TRANSACTIONS="1"
         )
         world.wait(process=process)
         assert process.returncode == -signal.SIGKILL, world.output()
