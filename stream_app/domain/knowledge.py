@@ -58,6 +58,8 @@ class Scoring:
         Learned models, on the features of `domain.features`; None before enough outcomes were seen.
     label_count
         Outcomes that the learned models have seen.
+    past_share
+        Weight of past spends in the value score, relative to that of forecasts, in (0, 1].
     """
 
     version: int
@@ -67,6 +69,7 @@ class Scoring:
     growth: LearnedProbability | None = None
     count: LearnedCount | None = None
     label_count: int = 0
+    past_share: float = 1.0
 
     @property
     def label_share(self) -> float:

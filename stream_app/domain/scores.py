@@ -63,10 +63,11 @@ ScoreFactory = Callable[[Policy], ScoreFunction]
 class ValueScore:
     """How big a customer is: what was spent of late and in the past year, and what will be spent, on a log scale.
 
-    score = (L(d3) + L(d4) + L(E[n] E[m]) + s L(E'[n] E[m])) / 2, with L(x) = log1p(x / amount unit): d3 and d4 are the
-    net spends decayed with the policy's third and fourth half-life (90 and 365 days unless the policy says otherwise),
-    E[n] the purchases that the purchase model expects over the horizon, E'[n] those of the learned model, E[m] the
-    amount of the next basket, s how far labels are believed. What the scoring has no evidence for has the weight 0.
+    score = (p (L(d3) + L(d4)) + L(E[n] E[m]) + s L(E'[n] E[m])) / 2, with L(x) = log1p(x / amount unit): d3 and d4 are
+    the net spends decayed with the policy's third and fourth half-life (90 and 365 days unless the policy says
+    otherwise), E[n] the purchases that the purchase model expects over the horizon, E'[n] those of the learned model,
+    E[m] the amount of the next basket, p and s how far past spends and labels count (`Scoring`). What the scoring has
+    no evidence for has the weight 0.
 
     Parameters
     ----------
@@ -112,9 +113,15 @@ def value_bases(outlook: Outlook) -> tuple[NDArray[np.float64], ...]:
 
 def value_of(outlook: Outlook) -> NDArray[np.float64]:
     """Give the value score, whether or not a policy has an axis of it; shape `(n,)`."""
-    recent, year, expected, learned = value_bases(outlook)
-    result: NDArray[np.float64] = 0.5 * (recent + year + expected + outlook.scoring.label_share * learned)
+    past, forecast = value_parts(outlook)
+    result: NDArray[np.float64] = 0.5 * (outlook.scoring.past_share * past + forecast)
     return result
+
+
+def value_parts(outlook: Outlook) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the log amounts that were spent, and those that are expected, each added up; shape `(n,)`."""
+    recent, year, expected, learned = value_bases(outlook)
+    return recent + year, expected + outlook.scoring.label_share * learned
 
 
 def _log_amount(amounts: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
@@ -239,7 +246,7 @@ def first_scoring(policy: Policy, functions: Mapping[str, ScoreFunction]) -> Sco
 
 
 def weights_for(
-    functions: Mapping[str, ScoreFunction], evidence: Evidence, label_share: float = 1.0
+    functions: Mapping[str, ScoreFunction], evidence: Evidence, label_share: float = 1.0, past_share: float = 1.0
 ) -> dict[str, tuple[float, ...]]:
     """Give the weights of all axes' terms for a scoring.
 
@@ -251,17 +258,17 @@ def weights_for(
         What the scoring rests on.
     label_share
         How far learned amounts are believed, in [0, 1]; other learned terms bring their own weights.
+    past_share
+        How far amounts that were spent count, in (0, 1].
     """
+    shares = {Evidence.NONE: past_share, Evidence.SNAPSHOTS: 1.0, Evidence.LABELS: label_share}
     return {
-        name: tuple(_weight(term, evidence, label_share) for term in function.terms)
+        name: tuple(
+            0.0 if term.since > evidence else term.weight * (shares[term.since] if term.is_log_amount else 1.0)
+            for term in function.terms
+        )
         for name, function in functions.items()
     }
-
-
-def _weight(term: Term, evidence: Evidence, label_share: float) -> float:
-    if term.since > evidence:
-        return 0.0
-    return term.weight * (label_share if term.since is Evidence.LABELS and term.is_log_amount else 1.0)
 
 
 def build_functions(policy: Policy, factories: Mapping[str, ScoreFactory]) -> dict[str, ScoreFunction]:
