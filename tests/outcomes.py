@@ -57,6 +57,8 @@ def reference_row(customer: Customer) -> RowValues:
         "kept_s": [float(kept.time_seconds) for kept in customer.kept_totals],
         "kept_gross_spend": [kept.gross_spend for kept in customer.kept_totals],
         "kept_baskets": [float(kept.baskets) for kept in customer.kept_totals],
+        # Rows keep it for the newer half only.
+        "kept_gap": [float(kept.gap) for kept in customer.kept_totals][-((customer.kept_totals.maxlen or 0) // 2) :],
         "held": [-1 if axis.held is None else axis.held for axis in axes],
         "candidate": [-1 if axis.candidate is None else axis.candidate for axis in axes],
         "since_ms": [axis.since_ms for axis in axes if axis.candidate is not None],

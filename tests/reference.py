@@ -16,7 +16,7 @@ from stream_app.domain.effects import Cause
 from stream_app.domain.events import MS_PER_MINUTE, MS_PER_SECOND
 from stream_app.domain.policy import Policy
 from stream_app.domain.rows import PROSPECT, UNRATED
-from tests.reference_customer import AxisState, Customer, KeptTotal, ReferenceEvent, decay
+from tests.reference_customer import AxisState, Customer, KeptTotal, ReferenceEvent, decay, gap_steps
 from tests.reference_lines import Lines, ReferenceKnowledge, candidate_of, draw_all_lines, position
 
 __all__ = [
@@ -152,7 +152,9 @@ class ReferenceEngine:
             if not (is_swept or is_switch):
                 continue
             if has_turn_between(customer.turn, CYCLE_MINUTES, after, up_to):
-                customer.kept_totals.append(KeptTotal(time_ms // MS_PER_SECOND, customer.gross_spend, customer.baskets))
+                seconds = time_ms // MS_PER_SECOND
+                gap = gap_steps(seconds, customer.last_purchase_seconds)
+                customer.kept_totals.append(KeptTotal(seconds, customer.gross_spend, customer.baskets, gap))
             # A clock may be ahead of the tick; a span of decay is never negative.
             as_of_ms = max(time_ms, customer.clock_ms)
             changes += self._rescore(customer, as_of_ms, knowledge, Cause.CUT_POINT if is_switch else Cause.TIME, -1)

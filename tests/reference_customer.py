@@ -29,11 +29,12 @@ class ReferenceEvent:
 
 @dataclass(slots=True)
 class KeptTotal:
-    """Gross spend and baskets up to one snapshot."""
+    """Gross spend and baskets up to one snapshot, and its distance from the last purchase in steps of three hours."""
 
     time_seconds: int
     gross_spend: float
     baskets: int
+    gap: int
 
 
 @dataclass(slots=True)
@@ -130,6 +131,7 @@ class Customer:
             if seconds < kept.time_seconds:
                 kept.gross_spend += event.amount
                 kept.baskets += opens_basket
+                kept.gap = min(kept.gap, gap_steps(kept.time_seconds, seconds))
         first, last = self.first_purchase_seconds, self.last_purchase_seconds
         if first is None or last is None:
             self.first_purchase_seconds = self.last_purchase_seconds = seconds
@@ -161,6 +163,11 @@ class Customer:
 def decay(span_ms: int, half_life_days: float) -> float:
     """Give the share of a decayed sum that is left after a time span."""
     return float(2.0 ** (-span_ms / (half_life_days * MS_PER_DAY)))
+
+
+def gap_steps(snapshot_seconds: int, purchase_seconds: int | None) -> int:
+    """Give the whole steps of three hours from a purchase to a snapshot, in [0, 255]; 255 without one."""
+    return 255 if purchase_seconds is None else min(max(snapshot_seconds - purchase_seconds, 0) // 10_800, 255)
 
 
 def float32(value: float) -> float:

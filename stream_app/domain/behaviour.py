@@ -12,7 +12,7 @@ from stream_app.domain.decay import decay
 from stream_app.domain.events import BEHAVIOUR_FAMILIES, MS_PER_DAY, MS_PER_SECOND, EventBatch, Family
 from stream_app.domain.policy import Policy
 from stream_app.domain.rounds import Rounds
-from stream_app.domain.rows import HALF_LIFE_COUNT, RING_SIZE, RowBlock, take_rows
+from stream_app.domain.rows import GAP_NONE, GAP_STEP_S, HALF_LIFE_COUNT, RING_SIZE, RowBlock, take_rows
 
 _SECONDS_PER_DAY = 86_400
 _NEVER_S = np.int64(2**40)
@@ -233,6 +233,16 @@ def _add_to_kept(
     rows["kept_gross_spend"] = rounds.accumulate(np.add, known["kept_gross_spend"], gross)
     baskets = (is_before & opens[:, None]).astype(np.int64)
     rows["kept_baskets"] = rounds.accumulate(np.add, known["kept_baskets"].astype(np.int64), baskets)
+    count = known["kept_gap"].shape[1]
+    own = kept_s[rounds.customer_indices, -count:].astype(np.int64)
+    gaps = np.where(is_before[:, -count:], _gap_steps(own - times_s[:, None]), GAP_NONE)
+    rows["kept_gap"] = rounds.accumulate(np.minimum, known["kept_gap"].astype(np.int64), gaps)
+
+
+def _gap_steps(seconds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give spans in whole steps of `GAP_STEP_S`, at most `GAP_NONE`."""
+    steps: NDArray[np.int64] = np.minimum(np.maximum(seconds, 0) // GAP_STEP_S, GAP_NONE)
+    return steps
 
 
 def enter_keys(block: RowBlock, keys: NDArray[np.uint64], rounds: Rounds) -> None:
@@ -273,10 +283,13 @@ def keep_totals(block: RowBlock, is_due: NDArray[np.bool_], times_ms: NDArray[np
     if not len(due):
         return
     rows = take_rows(block, due)
+    times_s = times_ms[due] // MS_PER_SECOND
+    gaps = np.where(rows["basket_count"] > 0, _gap_steps(times_s - rows["last_purchase_s"]), GAP_NONE)
     for kept, now in (
-        ("kept_s", times_ms[due] // MS_PER_SECOND),
+        ("kept_s", times_s),
         ("kept_gross_spend", rows["gross_spend"]),
         ("kept_baskets", rows["basket_count"]),
+        ("kept_gap", gaps),
     ):
         totals = rows[kept].copy()
         totals[:, :-1] = totals[:, 1:]

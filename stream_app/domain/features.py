@@ -17,7 +17,7 @@ from stream_app.domain.decay import decay
 from stream_app.domain.events import MS_PER_DAY, MS_PER_SECOND
 from stream_app.domain.policy import Policy
 from stream_app.domain.purchase_model import PurchaseForecast
-from stream_app.domain.rows import HALF_LIFE_COUNT, RowBlock, column
+from stream_app.domain.rows import GAP_NONE, GAP_STEP_S, HALF_LIFE_COUNT, RowBlock, column
 
 FloatArray = NDArray[np.float64]
 
@@ -32,6 +32,8 @@ RATIO_AMOUNT_MIN = 1e-6
 """Smallest amount of which a ratio is taken, in amount units."""
 ODDS_MARGIN = 0.003
 """Probabilities become features as log((p + .003) / (1.003 - p)), which stays within +-5.8."""
+SOFT_EDGE_SHARE = 1.0 / 6.0
+"""Share of the horizon over which the edge of the window before is soft: 14 of 84 days."""
 _PERIOD_S = PERIOD_DAYS * 86_400.0
 _STATE_NAMES = (
     "gross_spend",
@@ -42,7 +44,9 @@ _STATE_NAMES = (
     "first_to_last_days",
     "last_basket",
     "largest_basket",
+    "previous_spend",
 )
+_PREVIOUS = len(_STATE_NAMES) - 1
 
 BASE_NAMES = (
     # Logarithms of amounts, in amount units.
@@ -152,7 +156,7 @@ def history_of(layout: FeatureLayout, rows: RowBlock, as_of_ms: NDArray[np.int64
     -------
     FloatArray
         Shape `(n_columns, n)`, contiguous, finite: columns as in `history_names`, each of them gross purchases, days
-        or counts as of that time. Window totals are interpolated between kept totals (S14).
+        or counts as of that time. Window totals are interpolated between kept totals and last purchases (S14).
     """
     history = np.empty((len(layout.history_names), len(rows)))
     history[0] = rows["gross_spend"]
@@ -174,42 +178,114 @@ def history_of(layout: FeatureLayout, rows: RowBlock, as_of_ms: NDArray[np.int64
         left = decay(elapsed, half_life_ms)
         np.multiply(column(rows, "decayed_count", number), left, out=history[place + number])
         np.multiply(column(rows, "decayed_spend", number), left, out=history[place + HALF_LIFE_COUNT + number])
-    _fill_windows(
-        history[place + 2 * HALF_LIFE_COUNT :],
-        layout,
-        rows,
-        (np.multiply(as_of_ms, 1.0 / MS_PER_SECOND, dtype=np.float64), first_s),
-    )
+    now_s = np.multiply(as_of_ms, 1.0 / MS_PER_SECOND, dtype=np.float64)
+    segments = _Segments.between_totals(rows, now_s, first_s)
+    count = len(layout.window_periods)
+    for number, periods in enumerate(layout.window_periods):
+        windows = history[place + 2 * HALF_LIFE_COUNT + number :: count]
+        np.maximum(segments.since(now_s - periods * _PERIOD_S), 0.0, out=windows)
+    length_s = layout.horizon_periods * _PERIOD_S
+    history[_PREVIOUS] = segments.spend_with_soft_edge(now_s - length_s, SOFT_EDGE_SHARE * length_s)
     return history
 
 
-def _fill_windows(
-    windows: FloatArray, layout: FeatureLayout, rows: RowBlock, times: tuple[FloatArray, FloatArray]
-) -> None:
-    """Fill in spend and baskets of each window from the segments between kept totals.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Segments:
+    """Spend and baskets between kept totals, oldest first, and where in each segment they may lie.
 
-    Before the first kept total, purchases are taken as evenly spread from the first one, or over a period.
+    Parameters
+    ----------
+    starts_s, ends_s
+        Shape `(n_segments, n)`: within them all but the last basket is taken as evenly spread. A segment whose last
+        purchase is known ends with it.
+    steps
+        Shape `(n_segments, 2, n)`: spend and baskets that are spread.
+    lasts
+        Shape `(horizon_periods, 2, n)`: those of the last baskets of the segments before the newest, at `ends_s`; 0
+        where it is not known when they were.
+    inverses
+        Shape `(n_segments, n)`: 1 over the length of each segment, at most 1.
     """
-    now_s, first_s = times
-    kept_s = np.ascontiguousarray(rows["kept_s"].T, dtype=np.float64)
-    is_known = kept_s > 0.0
-    until = np.concatenate([kept_s[1:], now_s[None]])
-    since = np.where(is_known, kept_s, np.maximum(until - _PERIOD_S, np.minimum(first_s, until)))
-    totals = np.empty((len(kept_s) + 1, 2, len(rows)))
-    np.multiply(rows["kept_gross_spend"].T, is_known, out=totals[:-1, 0])
-    np.multiply(rows["kept_baskets"].T, is_known, out=totals[:-1, 1])
-    totals[-1, 0], totals[-1, 1] = rows["gross_spend"], rows["basket_count"]
-    steps = totals[1:] - totals[:-1]
-    inverse = 1.0 / np.maximum(until - since, 1.0)
-    count = len(layout.window_periods)
-    for number, periods in enumerate(layout.window_periods):
-        shares = np.minimum(np.maximum((until - (now_s - periods * _PERIOD_S)) * inverse, 0.0), 1.0)
-        parts = steps * shares[:, None]
-        total = parts[-1]
+
+    starts_s: FloatArray
+    ends_s: FloatArray
+    steps: FloatArray
+    lasts: FloatArray
+    inverses: FloatArray
+
+    @classmethod
+    def between_totals(cls, rows: RowBlock, now_s: FloatArray, first_s: FloatArray) -> _Segments:
+        """Read the segments of rows; before the first kept total, from the first purchase on, or over a period."""
+        kept_s = np.ascontiguousarray(rows["kept_s"].T, dtype=np.float64)
+        is_known = kept_s > 0.0
+        ends = np.concatenate([kept_s[1:], now_s[None]])
+        starts = np.where(is_known, kept_s, np.maximum(ends - _PERIOD_S, np.minimum(first_s, ends)))
+        totals = np.empty((len(kept_s) + 1, 2, len(rows)))
+        np.multiply(rows["kept_gross_spend"].T, is_known, out=totals[:-1, 0])
+        np.multiply(rows["kept_baskets"].T, is_known, out=totals[:-1, 1])
+        totals[-1, 0], totals[-1, 1] = rows["gross_spend"], rows["basket_count"]
+        steps = totals[1:] - totals[:-1]
+        gaps = np.ascontiguousarray(rows["kept_gap"].T, dtype=np.float64)
+        told = slice(len(ends) - 1 - len(gaps), len(ends) - 1)
+        last_s = ends[told] - (gaps + 0.5) * GAP_STEP_S
+        has_last = (gaps < GAP_NONE) & is_known[told] & (last_s >= starts[told])
+        ends[told] = np.where(has_last, last_s, ends[told])
+        # How much the last basket was worth is not kept: as much as the others of its segment.
+        lasts = steps[told] * (has_last / np.maximum(steps[told, 1], 1.0))[:, None]
+        steps[told] -= lasts
+        return cls(starts, ends, steps, lasts, 1.0 / np.maximum(ends - starts, 1.0))
+
+    def since(self, start_s: FloatArray) -> FloatArray:
+        """Give spend and baskets from a time on, shape `(2, n)`."""
+        shares = self.ends_s - start_s
+        shares *= self.inverses
+        told = self.ends_s[self.told] >= start_s
+        return self._added(_bounded(shares), told.astype(np.float64), slice(None))
+
+    def spend_with_soft_edge(self, start_s: FloatArray, edge_s: float) -> FloatArray:
+        """Give spend from a time on, and before it with a weight that falls to 0 over the edge; shape `(n,)`."""
+        begin_s = start_s - edge_s
+        shares = _weighted_span(self.ends_s - begin_s, edge_s)
+        shares -= _weighted_span(self.starts_s - begin_s, edge_s)
+        shares *= self.inverses
+        told = (self.ends_s[self.told] - begin_s) * (1.0 / edge_s)
+        total = self._added(_bounded(shares), _bounded(told), 0)
+        return np.maximum(total, 0.0, out=total)
+
+    @property
+    def told(self) -> slice:
+        """Segments whose last purchase may be known."""
+        return slice(-1 - len(self.lasts), -1)
+
+    def _added(self, shares: FloatArray, told_shares: FloatArray, kind: slice | int) -> FloatArray:
+        """Add up what is spread and the last baskets, each by its share; of spend and baskets, or of one of them."""
+        steps, lasts = self.steps[:, kind], self.lasts[:, kind]
+        total: FloatArray = steps[-1] * shares[-1]
+        part = np.empty_like(total)
         # One after the other: a sum over an axis adds in another order for another number of rows.
-        for part in parts[-2::-1]:
+        for place in range(len(steps) - 2, -1, -1):
+            np.multiply(steps[place], shares[place], out=part)
             total += part
-        np.maximum(total, 0.0, out=windows[number::count])
+        for place in range(len(lasts) - 1, -1, -1):
+            np.multiply(lasts[place], told_shares[place], out=part)
+            total += part
+        return total
+
+
+def _bounded(shares: FloatArray) -> FloatArray:
+    """Keep shares in [0, 1], in place."""
+    np.maximum(shares, 0.0, out=shares)
+    return np.minimum(shares, 1.0, out=shares)
+
+
+def _weighted_span(spans_s: FloatArray, edge_s: float) -> FloatArray:
+    """Integrate a weight that rises from 0 to 1 over the edge and stays there, over spans from its beginning on."""
+    risen = np.minimum(np.maximum(spans_s, 0.0), edge_s)
+    result: FloatArray = np.maximum(spans_s - edge_s, 0.0)
+    risen *= risen
+    risen *= 0.5 / edge_s
+    result += risen
+    return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,7 +68,8 @@ def formula_forecast(
             buys.expected_purchases * has_bought,
         )
     amount = expected_amount(model.spend, history[0], baskets)
-    previous = history[layout.places[f"spend_window_{periods}"]]
+    is_whole = periods == layout.horizon_periods
+    previous = history[layout.places["previous_spend" if is_whole else f"spend_window_{periods}"]]
     variance = model.spend.within_variance + LOG_VARIANCE_MARGIN
     return FormulaForecast(periods, buys, amount, previous, growth_probability(buys, amount, previous, variance))
 

@@ -7,13 +7,17 @@ from numpy.typing import NDArray
 
 from stream_app.domain.events import BEHAVIOUR_FAMILIES
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Goes up with every change of the fields below; stored rows name the version they were written with."""
 
 RING_SIZE = 8
 """Keys of the last applied events that a row keeps to recognise duplicates (S7)."""
 HALF_LIFE_COUNT = 4
 _ALIGNMENT = 8
+GAP_STEP_S = 10_800
+"""Unit of `kept_gap`: three hours, so that the 28 days between two snapshots fit in a byte."""
+GAP_NONE = 255
+"""The last purchase before a snapshot was 32 days or longer ago, or there was none."""
 NOT_HELD = -1
 """Held tier, candidate or bucket of a customer who has none yet."""
 UNRATED = -1
@@ -78,6 +82,7 @@ def row_dtype(axis_count: int, horizon_periods: int) -> np.dtype[np.void]:
         ("candidate", "i1", (axis_count,)),
         ("candidate_cause", "u1", (axis_count,)),
         ("ring_position", "u1", ()),
+        ("kept_gap", "u1", (horizon_periods,)),
     ]
     packed = np.dtype(fields)
     if packed.itemsize % _ALIGNMENT:

@@ -261,6 +261,7 @@ def _row_values(row: np.void) -> RowValues:
         (("since_ms", "candidate_cause"), is_pending),
         (("score", "bucket"), is_scored),
         (("kept_s", "kept_gross_spend", "kept_baskets"), is_kept),
+        (("kept_gap",), is_kept[-len(values["kept_gap"]) :]),
     ):
         for name in names:
             values[name] = [value for value, own in zip(values[name], is_meant, strict=True) if own]
