@@ -13,6 +13,7 @@ from stream_app.domain.errors import SettingsError
 if TYPE_CHECKING:
     from stream_app.backtest.judging.gates import Gate
     from stream_app.backtest.judging.judgement import Judgement
+    from stream_app.backtest.judging.truth import TruthFigures
 
 EXIT_GATE_FAILED = 1
 
@@ -32,6 +33,7 @@ def judge(
     policy: Path | None = typer.Option(None, help="The backtest's policy; without it the default policy holds."),
     changes: Path | None = typer.Option(None, help="changes.jsonl of the same backtest, to judge flaps."),
     compare: bool = typer.Option(False, "--compare", help="Also fit BG/NBD + Gamma-Gamma and LightGBM."),
+    truth: Path | None = typer.Option(None, help="True parameters of a simulated shop: also judge scores by them."),
     gates: Gates | None = typer.Option(None, help="Say which gates hold; exit code 1 if one does not."),
     out: Path | None = typer.Option(None, metavar="FILE", help="Write all figures there as JSON."),
     map_: list[str] = typer.Option([], "--map", metavar="FIELD=COLUMN", help="Where a field stands; can be repeated."),
@@ -65,9 +67,16 @@ def judge(
     with show_judging() as (on_reading, on_cutoff):
         judgement = run_judgement(settings, on_reading, on_cutoff)
     checked = () if gates is None else check_gates(judgement, GateSet(gates.value))
+    true_figures: tuple[TruthFigures, ...] = ()
+    if truth is not None:
+        from stream_app.backtest.judging.truth import truth_gates
+        from stream_app.cli.truth import truth_figures
+
+        true_figures = truth_figures(settings, truth)
+        checked += truth_gates(true_figures)
     print_judgement(judgement, checked)
     if out is not None:
-        _write(out, judgement, checked)
+        _write(out, judgement, checked, true_figures)
     if any(gate.verdict is Verdict.FAIL for gate in checked):
         raise typer.Exit(EXIT_GATE_FAILED)
 
@@ -79,7 +88,7 @@ def _require_writable(path: Path | None) -> None:
         raise SettingsError(message, code="unwritable_output")
 
 
-def _write(path: Path, judgement: Judgement, gates: tuple[Gate, ...]) -> None:
+def _write(path: Path, judgement: Judgement, gates: tuple[Gate, ...], truth: tuple[TruthFigures, ...]) -> None:
     from dataclasses import asdict
 
     import orjson
@@ -87,6 +96,8 @@ def _write(path: Path, judgement: Judgement, gates: tuple[Gate, ...]) -> None:
     from stream_app.adapters.whole_files import written_whole
 
     document = judgement.as_document() | {"gates": [asdict(gate) for gate in gates]}
+    if truth:
+        document["truth"] = [asdict(figures) for figures in truth]
     try:
         with written_whole(path) as unfinished:
             unfinished.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")

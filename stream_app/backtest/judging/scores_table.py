@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _NEEDED = ("cutoff", "customer_id", "purchase_count", "value_score")
-_FIGURES = ("expected_spend", "expected_purchases", "buy_probability", "horizon_days")
+_FIGURES = ("expected_spend", "expected_purchases", "buy_probability", "alive_probability", "horizon_days")
 _TIER, _RANK_TIER, _SCORE = "_tier", "_rank_tier", "_score"
 _MAKE_ONE = "give the scores.parquet that `stream-app backtest --score-every` wrote"
 
