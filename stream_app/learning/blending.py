@@ -57,11 +57,22 @@ class PastShareChoice:
         added = np.stack([past, forecast, spend], axis=1)
         self._remembered = np.concatenate([self._remembered, added])[-REMEMBERED_MAX:]
 
-    def choose(self) -> float:
+    def choose(self, label_periods: int) -> float:
         """Take at most one step towards the blend that ranks best, and give the weight of past spends.
 
         A blend is better than the first when its normalised Gini, averaged over the groups, is higher by `GAIN_MIN`
         and by `ERRORS_MIN` standard errors. One step at a time, since each moves many customers.
+
+        Parameters
+        ----------
+        label_periods
+            How far the outcomes reach, in periods of 28 days. Those of a single one say little of a whole horizon:
+            they allow no smaller weight than .25.
+
+        Returns
+        -------
+        float
+            One of `PAST_SHARES`.
         """
         gains = self._gains()
         if gains is None:
@@ -69,7 +80,7 @@ class PastShareChoice:
         means = gains.mean(axis=1)
         errors = gains.std(axis=1, ddof=1) / np.sqrt(GROUPS)
         is_better = (means > GAIN_MIN) & (means > ERRORS_MIN * errors)
-        best = int(np.argmax(np.where(is_better, means, 0.0)))
+        best = min(int(np.argmax(np.where(is_better, means, 0.0))), label_periods + 1)
         self._place += int(np.sign(best - self._place))
         return self.share
 

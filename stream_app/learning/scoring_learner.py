@@ -190,7 +190,7 @@ class ScoringLearner:
             growth=self._models.growth(),
             count=count,
             label_count=self.label_count,
-            past_share=self._past_share.choose(),
+            past_share=self._past_share.choose(self._label_periods(time_ms)),
         )
         weights = weights_for(self._functions, evidence, scoring.label_share, scoring.past_share)
         return replace(scoring, weights=weights)

@@ -23,11 +23,11 @@ def outcomes(count: int, *, forecast_noise: float, past_noise: float, seed: int 
 def chosen(parts: tuple[FloatArray, ...], switches: int = 5) -> list[float]:
     choice = PastShareChoice()
     choice.learn_many(*parts)
-    return [choice.choose() for _ in range(switches)]
+    return [choice.choose(3) for _ in range(switches)]
 
 
 def test_past_spends_count_in_full_before_anything_is_known() -> None:
-    assert PastShareChoice().choose() == 1.0
+    assert PastShareChoice().choose(3) == 1.0
 
 
 def test_a_better_forecast_takes_over_step_by_step() -> None:
@@ -36,6 +36,13 @@ def test_a_better_forecast_takes_over_step_by_step() -> None:
 
 def test_a_forecast_that_ranks_worse_changes_nothing() -> None:
     assert chosen(outcomes(4000, forecast_noise=2.0, past_noise=0.1)) == [1.0] * 5
+
+
+def test_outcomes_of_a_single_period_allow_no_step_to_the_end() -> None:
+    choice = PastShareChoice()
+    choice.learn_many(*outcomes(4000, forecast_noise=0.1, past_noise=2.0))
+
+    assert [choice.choose(1) for _ in range(4)] == [0.5, 0.25, 0.25, 0.25]
 
 
 def test_a_few_outcomes_change_nothing() -> None:
@@ -51,22 +58,22 @@ def test_nobody_spending_anything_changes_nothing() -> None:
 def test_past_spends_come_back_when_the_forecast_stops_ranking_better() -> None:
     choice = PastShareChoice()
     choice.learn_many(*outcomes(4000, forecast_noise=0.1, past_noise=2.0))
-    taken = [choice.choose() for _ in range(3)]
+    taken = [choice.choose(3) for _ in range(3)]
     choice.learn_many(*outcomes(REMEMBERED_MAX, forecast_noise=2.0, past_noise=0.1))
 
     assert taken == [0.5, 0.25, 0.1]
-    assert [choice.choose() for _ in range(3)] == [0.25, 0.5, 1.0]
+    assert [choice.choose(3) for _ in range(3)] == [0.25, 0.5, 1.0]
 
 
 def test_it_goes_on_from_a_stored_state_to_the_bit_and_keeps_a_bounded_number_of_outcomes() -> None:
     choice = PastShareChoice()
     choice.learn_many(*outcomes(REMEMBERED_MAX + 500, forecast_noise=0.1, past_noise=2.0))
-    choice.choose()
+    choice.choose(3)
     again = PastShareChoice.from_state(choice.state())
 
     assert again.share == choice.share == PAST_SHARES[1]
     assert again.state()["remembered"].shape == (REMEMBERED_MAX, 3)
-    assert again.choose() == choice.choose()
+    assert again.choose(3) == choice.choose(3)
 
 
 @pytest.mark.parametrize(
