@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from stream_app.adapters.policy_file import load_policy
-from stream_app.backtest.run import BacktestSettings, run_backtest
+from stream_app.backtest.run import run_backtest
+from stream_app.backtest.settings import BacktestSettings
 from stream_app.cli import app
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import MS_PER_DAY
