@@ -19,7 +19,9 @@ from stream_app.adapters.codec.decoding import EventDecoder
 from stream_app.adapters.log.port import Outgoing
 from stream_app.adapters.log.sqlite.log import SqliteLog
 from stream_app.adapters.log.urls import parse_topic_url
-from stream_app.adapters.policy_file import load_policy
+from stream_app.adapters.policy_file import default_text, load_policy
+from stream_app.backtest.comparison.policies import load_policies
+from stream_app.backtest.comparison.run import run_comparison
 from stream_app.backtest.run import BacktestResult, run_backtest
 from stream_app.backtest.settings import BacktestSettings
 from stream_app.backtest.topic_log import TopicSource, fix_ends
@@ -287,3 +289,22 @@ def test_an_empty_topic_is_refused_and_leaves_no_temporary_folder(
     with pytest.raises(SettingsError, match="no events: the topic is empty"):
         backtest_topic(tmp_path / "log.db", tmp_path / "out")
     assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_policies_are_compared_over_the_same_records_of_a_topic(tmp_path: Path) -> None:
+    write_arrivals(tmp_path / "log.db")
+    paths = [tmp_path / f"{name}.toml" for name in ("first", "second")]
+    for path in paths:
+        path.write_text(default_text())
+    policies = load_policies(paths, 7 * 1440)
+    settings = BacktestSettings(
+        topic=TopicSource(parse_topic_url(f"sqlite://{tmp_path / 'log.db'}", TOPICS.events, "")),
+        policy=policies[0].policy,
+        out=tmp_path / "compared",
+        run_started_ms=0,
+        order="arrival",
+    )
+    comparison = run_comparison(settings, policies)
+    assert [run.summary["rows"]["read"] for run in comparison.result.runs] == [len(arrivals(1))] * 2
+    assert (tmp_path / "compared" / "first" / "changes.jsonl").stat().st_size
+    assert comparison.report.exists()
