@@ -1,0 +1,161 @@
+"""From an event in the topic to its segment change at a reader of committed records, at a steady rate."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from benchmarks.live_application import START_MS, Events, LiveApplication, learned_knowledge
+from benchmarks.measurement import Measurement
+from benchmarks.pipeline import PARTITIONS, use_all_cores
+from benchmarks.scale import Scale
+from stream_app.adapters.log.partitioning import partitions_of
+from stream_app.adapters.log.port import Log, Outgoing, TopicPartition
+from tests.kafka.broker import KafkaCluster
+
+RATE, SECONDS, WARM_UP_SECONDS = 10_000, 20, 6
+GOAL_MS, FLOOR_MS = 50.0, 150.0
+STEP_S = 0.01
+NEW_SHARE = 0.1
+"""Share of events that are first purchases: each brings a change on both axes."""
+_KNOWN = 50_000
+_SETTLE_S = 5.0
+_START_S = 60.0
+
+
+@dataclass(slots=True)
+class _Sent:
+    """When each event was sent, by partition, in the order of offsets."""
+
+    times: list[list[float]] = field(default_factory=lambda: [[] for _ in range(PARTITIONS)])
+    latencies_ms: list[float] = field(default_factory=list)
+
+
+def run_kafka(scale: Scale) -> list[Measurement]:
+    """Measure on Kafka, with broker, load and reader on the same cores."""
+    use_all_cores()
+    with KafkaCluster(1) as cluster, tempfile.TemporaryDirectory(prefix="stream-app-latency-") as folder:
+        return _rows("latency.kafka", "Kafka", asyncio.run(_run(scale, f"kafka://{cluster.bootstrap}", Path(folder))))
+
+
+def run_embedded(scale: Scale) -> list[Measurement]:
+    """Measure on the embedded log."""
+    use_all_cores()
+    with tempfile.TemporaryDirectory(prefix="stream-app-latency-") as folder:
+        url = f"sqlite:///{folder.lstrip('/')}/log.sqlite"
+        return _rows("latency.embedded", "the embedded log", asyncio.run(_run(scale, url, Path(folder))))
+
+
+def _rows(name: str, where: str, latencies_ms: list[float]) -> list[Measurement]:
+    told = np.array(latencies_ms)
+    median, p99 = np.percentile(told, [50, 99]).tolist()
+    return [
+        Measurement(
+            name=name,
+            what=f"event to change on {where}, {RATE:,} events/s, p99",
+            unit="ms",
+            value=p99,
+            middle=median,
+            floor=FLOOR_MS,
+            goal=GOAL_MS,
+            is_ceiling=True,
+            notes=f"{len(told):,} changes; the median is that of the changes",
+        )
+    ]
+
+
+async def _run(scale: Scale, url: str, folder: Path) -> list[float]:
+    seconds = SECONDS if scale.is_full else 2
+    warm_up = WARM_UP_SECONDS if scale.is_full else 1
+    with await asyncio.to_thread(LiveApplication, url, PARTITIONS, folder) as application:
+        log = await application.opened()
+        reading = await application.opened()
+        try:
+            await application.publish(log, learned_knowledge(scale))
+            application.start_worker()
+            sent = _Sent()
+            reader = asyncio.create_task(_read(reading, application, sent))
+            await _wait_for_worker(log, application, sent)
+            await _send(log, application, sent, seconds + warm_up)
+            await asyncio.sleep(_SETTLE_S)
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+        finally:
+            await log.stop()
+            await reading.stop()
+    # The first seconds fill caches and tables.
+    kept = sent.latencies_ms[int(len(sent.latencies_ms) * warm_up / (seconds + warm_up)) :]
+    if not kept:
+        message = f"no change came: see {folder}"
+        raise RuntimeError(message)
+    return kept
+
+
+async def _wait_for_worker(log: Log, application: LiveApplication, sent: _Sent) -> None:
+    """Send a few first purchases, and wait until the worker has started and told a change."""
+    keys = [b"w%08d" % number for number in range(10 * PARTITIONS)]
+    values = [
+        b'{"event_id":"%b","customer_id":"%b","type":"purchase","occurred_at":%d,"amount":40.5}' % (key, key, START_MS)
+        for key in keys
+    ]
+    await _append(log, application, sent, (keys, values, START_MS))
+    async with asyncio.timeout(_START_S):
+        while not sent.latencies_ms:
+            await asyncio.sleep(STEP_S)
+    sent.latencies_ms.clear()
+
+
+async def _send(log: Log, application: LiveApplication, sent: _Sent, seconds: int) -> None:
+    random = np.random.default_rng(3)
+    known = Events.drawn(RATE, _KNOWN, seed=4)
+    per_step, fresh = int(RATE * STEP_S), 0
+    begun = time.perf_counter()
+    for step in range(int(seconds / STEP_S)):
+        keys, values = [], []
+        for place in random.integers(0, RATE, per_step).tolist():
+            if random.random() < NEW_SHARE:
+                fresh += 1
+                key = b"n%08d" % fresh
+                keys.append(key)
+                values.append(
+                    b'{"event_id":"n%09d","customer_id":"%b","type":"purchase","occurred_at":%d,"amount":40.5}'
+                    % (fresh, key, START_MS + step)
+                )
+            else:
+                keys.append(known.keys[place])
+                values.append(known.values[place])
+        await _append(log, application, sent, (keys, values, START_MS + step))
+        ahead = begun + (step + 1) * STEP_S - time.perf_counter()
+        await asyncio.sleep(max(ahead, 0.0))
+
+
+async def _append(
+    log: Log, application: LiveApplication, sent: _Sent, step: tuple[list[bytes], list[bytes], int]
+) -> None:
+    keys, values, time_ms = step
+    owners = partitions_of(keys, PARTITIONS).tolist()
+    outgoing = []
+    for partition in range(PARTITIONS):
+        own = [place for place, owner in enumerate(owners) if owner == partition]
+        if own:
+            topic, stamps = application.topics.events, [time_ms] * len(own)
+            part = ([values[place] for place in own], [keys[place] for place in own])
+            outgoing.append(Outgoing(topic, partition, *part, timestamps_ms=stamps))
+            sent.times[partition] += [time.perf_counter()] * len(own)
+    await log.append(outgoing)
+
+
+async def _read(log: Log, application: LiveApplication, sent: _Sent) -> None:
+    starts = {TopicPartition(application.topics.segment_changes, partition): 0 for partition in range(PARTITIONS)}
+    async for partition, records in log.follow(starts):
+        now = time.perf_counter()
+        for record in records:
+            offset = orjson.loads(record.value or b"")["source"].get("offset")
+            if offset is not None:
+                sent.latencies_ms.append(1000.0 * (now - sent.times[partition.partition][offset]))
