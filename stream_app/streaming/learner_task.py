@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from stream_app.adapters.log.errors import FencedError, LogError
+from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.port import LogRecord, Outgoing, TopicPartition, Writer
 from stream_app.adapters.log.topics import Topics
 from stream_app.domain.errors import IncompatibleStateError
@@ -17,8 +17,9 @@ from stream_app.domain.policy import Policy
 from stream_app.streaming.learner_machine import LearnerMachine
 from stream_app.streaming.learner_state import LearnerReader, SavedLearner, encode_learner
 from stream_app.streaming.messages import Notice, NoticeKind
+from stream_app.streaming.persistence import keep_working
 from stream_app.streaming.recovery import stable_bounds
-from stream_app.streaming.shard_task import Failures, Services
+from stream_app.streaming.shard_task import Services
 
 SAVED_BYTES_MIN = 8_000_000
 """Input after which the state is saved at the earliest."""
@@ -131,17 +132,10 @@ class LearnerTask:
         LogError
             When the log failed too often.
         """
-        failures = Failures()
-        while not self._is_closing:
-            try:
-                await self._work()
-            except FencedError:
-                raise
-            except LogError as error:
-                _logger.warning("learner begins anew topic=%s partition=%d error=%s", *self._input, error)
-                if not failures.add():
-                    raise
-                await self._begin_anew()
+        await keep_working(self._work, self._begin_anew, self._failed)
+
+    def _failed(self, error: LogError) -> None:
+        _logger.warning("learner begins anew topic=%s partition=%d error=%s", *self._input, error)
 
     async def close(self) -> None:
         """Give up the writer. `run` must end before."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.adapters.log.errors import FencedError, LogError
+from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition, Writer
 from stream_app.adapters.state_header import SweepCursor
 from stream_app.domain.events import MS_PER_MINUTE
@@ -21,6 +20,7 @@ from stream_app.streaming.event_runs import EventRun
 from stream_app.streaming.inbox import Inbox
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.messages import NoticeKind, SketchPurpose
+from stream_app.streaming.persistence import ClosedError, keep_working
 from stream_app.streaming.recovery import recover_shard
 from stream_app.streaming.reports import Observer
 from stream_app.streaming.shard import Shard, ShardSetup
@@ -31,10 +31,6 @@ BACKLOG_WAIT_S = 120.0
 """How long a day's knowledge is waited for in a backlog: a worker that dies is replaced in a quarter of that."""
 LIVE_WAIT_S = 2.0
 """The same for a shard that is up to date: events are not to wait for somebody who is away."""
-FAILURES_MAX = 3
-"""Errors of the log within a minute after which a supervisor has to begin anew."""
-FAILURE_SPAN_S = 60.0
-
 _logger = logging.getLogger(__name__)
 
 
@@ -54,25 +50,6 @@ class Services:
     feed: KnowledgeFeed
     observer: Observer
     clock_ms: Callable[[], int]
-
-
-class _ClosedError(Exception):
-    """The shard was revoked while it waited."""
-
-
-@dataclass(slots=True)
-class Failures:
-    """Counts errors of the log; owned by one task."""
-
-    times: deque[float] = field(default_factory=deque)
-
-    def add(self) -> bool:
-        """Note one; gives False when there were too many."""
-        now = time.monotonic()
-        self.times.append(now)
-        while now - self.times[0] > FAILURE_SPAN_S:
-            self.times.popleft()
-        return len(self.times) <= FAILURES_MAX
 
 
 class ShardTask:
@@ -153,20 +130,11 @@ class ShardTask:
         LogError
             When the log failed too often.
         """
-        failures = Failures()
-        while not self._is_closing:
-            try:
-                await self._work()
-            except _ClosedError:
-                return
-            except FencedError:
-                raise
-            except LogError as error:
-                self._services.observer.failed(self._setup.partition, "log")
-                _logger.warning("begins anew topic=%s partition=%d error=%s", *self._events, error)
-                if not failures.add():
-                    raise
-                await self._begin_anew()
+        await keep_working(self._work, self._begin_anew, self._failed)
+
+    def _failed(self, error: LogError) -> None:
+        self._services.observer.failed(self._setup.partition, "log")
+        _logger.warning("begins anew topic=%s partition=%d error=%s", *self._events, error)
 
     async def close(self) -> None:
         """Begin nothing more, let the running commit end, and give up the writer. `run` must end before."""
@@ -272,7 +240,7 @@ class ShardTask:
             shard.take_slice(effects, SweepCursor(time_ms, sweep.after_id or b""))
             if shard.is_full and not sweep.is_finished:
                 if self._is_closing:
-                    raise _ClosedError
+                    raise ClosedError
                 await self._commit()
                 await asyncio.sleep(0)
         shard.finish_ticks(np.array([time_ms], dtype=np.int64))
@@ -286,7 +254,7 @@ class ShardTask:
         deadline = loop.time() + (0.0 if self._gave_up else BACKLOG_WAIT_S if is_backlog else LIVE_WAIT_S)
         while feed.closed_day < progress.reported_day:
             if self._is_closing:
-                raise _ClosedError
+                raise ClosedError
             self._wake.clear()
             await self._answer_questions()
             if feed.closed_day >= progress.reported_day:
@@ -315,7 +283,7 @@ class ShardTask:
 
     async def _commit(self) -> None:
         if self._writer is None:
-            raise _ClosedError
+            raise ClosedError
         shard, services = self.shard, self._services
         outgoing = shard.write(services.feed.newest_version)
         started = time.perf_counter()

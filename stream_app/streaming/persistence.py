@@ -1,0 +1,58 @@
+"""Working on in spite of errors of the log, but not for ever."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from stream_app.adapters.log.errors import FencedError, LogError
+
+FAILURES_MAX = 3
+"""Errors of the log within a minute after which a supervisor has to begin anew."""
+FAILURE_SPAN_S = 60.0
+
+
+class ClosedError(Exception):
+    """What was being worked on is given up: it was revoked meanwhile."""
+
+
+async def keep_working(
+    work: Callable[[], Awaitable[None]], begin_anew: Callable[[], Awaitable[None]], failed: Callable[[LogError], None]
+) -> None:
+    """Work until the work ends by itself; after an error of the log begin anew.
+
+    Parameters
+    ----------
+    work
+        Returns, or raises `ClosedError`, when nothing more is to be done.
+    begin_anew
+        Recovers, so that `work` can go on.
+    failed
+        Told of each error.
+
+    Raises
+    ------
+    FencedError
+        At once: somebody else owns what was worked on.
+    LogError
+        After too many errors, or when there is no beginning anew.
+    """
+    times: deque[float] = deque()
+    while True:
+        try:
+            await work()
+        except ClosedError:
+            return
+        except FencedError:
+            raise
+        except LogError as error:
+            failed(error)
+            times.append(time.monotonic())
+            while times[-1] - times[0] > FAILURE_SPAN_S:
+                times.popleft()
+            if len(times) > FAILURES_MAX:
+                raise
+            await begin_anew()
+        else:
+            return
