@@ -33,7 +33,7 @@ from stream_app.streaming.worker import ExitCode, Worker, WorkerSetup
 from tests.simulation import shops
 
 TOPICS = Topics("test", "events")
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
