@@ -128,7 +128,9 @@ def test_rows_of_an_older_layout_are_converted_by_its_reader(monkeypatch: pytest
             f"V{width}"
         )[:, 0]
 
-    monkeypatch.setattr(state_records, "ROW_READERS", {0: read_to_width, LAYOUT_VERSION: state_records.ROW_READERS[1]})
+    monkeypatch.setattr(
+        state_records, "ROW_READERS", {0: read_to_width, LAYOUT_VERSION: state_records.ROW_READERS[LAYOUT_VERSION]}
+    )
     shard = read(policy, {0: packed})
     assert shard is not None
     assert shard.rows.tobytes() == b"".join(bytes(range(start, start + 16)) + bytes(width - 16) for start in (0, 16))
@@ -146,6 +148,13 @@ def test_the_stored_record_of_this_layout_stays_readable() -> None:
     assert rows["score"].tolist() == [[0.25, 0.125], [1.25, 1.125], [2.25, 2.125]]
     assert rows["ring_position"].tolist() == [1, 2, 3]
     assert encode_state_record(record) == STORED.read_bytes()
+
+
+def test_a_stored_record_of_the_layout_before_kept_gaps_is_refused_with_what_to_do() -> None:
+    former = STORED.with_name("state_record_layout_1.bin")
+    with pytest.raises(IncompatibleStateError, match=r"row layout 1; .*export it with the old version") as caught:
+        decode_state_record(former.read_bytes())
+    assert caught.value.code == "state_layout"
 
 
 def test_rows_have_the_fields_that_the_stored_record_was_written_with() -> None:

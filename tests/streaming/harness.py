@@ -112,7 +112,8 @@ class Host:
 
         def is_reached() -> bool:
             return all(
-                shard.shard.engine.last_tick_ms >= last_tick_ms
+                shard.is_open
+                and shard.shard.engine.last_tick_ms >= last_tick_ms
                 and not shard.shard.progress.is_waiting
                 and not len(shard.inbox)
                 for shard in shards
