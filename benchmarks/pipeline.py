@@ -42,7 +42,7 @@ def _measure(scale: Scale, url: str, folder: Path, told: tuple[str, str, float |
     use_all_cores()
     name, where, floor, goal = told
     count = EVENTS if scale.is_full else 5_000
-    rate = asyncio.run(_rate(scale, url, folder, count))
+    rate = asyncio.run(worker_rate(scale, url, folder, count))
     return Measurement(
         name=name,
         what=f"events of {CUSTOMERS:,} customers through a worker {where}, every model in force, exactly once",
@@ -54,7 +54,8 @@ def _measure(scale: Scale, url: str, folder: Path, told: tuple[str, str, float |
     )
 
 
-async def _rate(scale: Scale, url: str, folder: Path, count: int) -> float:
+async def worker_rate(scale: Scale, url: str, folder: Path, count: int) -> float:
+    """Let a worker work off so many events; gives events a second."""
     events = Events.drawn(count, CUSTOMERS)
     knowledge = learned_knowledge(scale)
     with await asyncio.to_thread(LiveApplication, url, PARTITIONS, folder) as application:

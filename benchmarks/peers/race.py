@@ -12,10 +12,10 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from benchmarks.live_application import Events, LiveApplication, learned_knowledge
+from benchmarks.live_application import Events
 from benchmarks.measurement import Measurement
 from benchmarks.peers import programs
-from benchmarks.pipeline import CUSTOMERS, PARTITIONS, use_all_cores
+from benchmarks.pipeline import CUSTOMERS, PARTITIONS, use_all_cores, worker_rate
 from benchmarks.scale import Scale
 from stream_app.adapters.log.kafka.log import KafkaLog
 from stream_app.adapters.log.partitioning import partitions_of
@@ -34,8 +34,8 @@ def run(scale: Scale) -> list[Measurement]:
     count = EVENTS if scale.is_full else 4_000
     slow_count = SLOW_EVENTS if scale.is_full else 4_000
     with KafkaCluster(1) as cluster, tempfile.TemporaryDirectory(prefix="stream-app-peers-") as folder:
-        race = _Race(cluster.bootstrap, Path(folder), scale)
-        ours = asyncio.run(race.ours(count))
+        race = _Race(cluster.bootstrap, Path(folder))
+        ours = asyncio.run(worker_rate(scale, f"kafka://{cluster.bootstrap}", Path(folder), count))
         streams = asyncio.run(race.peer(programs.kafka_streams, count))
         quix = asyncio.run(race.peer(programs.quix_streams, slow_count))
         stock = asyncio.run(race.peer(programs.faust_table, slow_count))
@@ -63,21 +63,8 @@ def _ratio(name: str, what: str, value: float, floor: float, goal: float | None)
 class _Race:
     """Runs one after the other."""
 
-    def __init__(self, bootstrap: str, folder: Path, scale: Scale) -> None:
-        self._bootstrap, self._folder, self._scale = bootstrap, folder, scale
-
-    async def ours(self, count: int) -> float:
-        events, knowledge = Events.drawn(count, CUSTOMERS), learned_knowledge(self._scale)
-        url = f"kafka://{self._bootstrap}"
-        with await asyncio.to_thread(LiveApplication, url, PARTITIONS, self._folder) as application:
-            log = await application.opened()
-            try:
-                await application.publish(log, knowledge)
-                await application.fill(log, events)
-                application.start_worker()
-                return await application.rate(log, count)
-            finally:
-                await log.stop()
+    def __init__(self, bootstrap: str, folder: Path) -> None:
+        self._bootstrap, self._folder = bootstrap, folder
 
     async def peer(self, command: Callable[[], list[str]], count: int) -> float:
         name = f"peer-{uuid.uuid4().hex[:10]}"
