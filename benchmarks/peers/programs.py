@@ -52,7 +52,8 @@ def kafka_streams() -> list[str]:
         partial = root / "libs.partial"
         shutil.rmtree(partial, ignore_errors=True)
         fetch = ["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
-        subprocess.run(fetch, cwd=root, check=True)
+        # Maven says what is wrong on standard output, which here is for the figures.
+        subprocess.run(fetch, cwd=root, check=True, stdout=sys.stderr)
         partial.rename(jars)
     classes.mkdir(exist_ok=True)
     source = _HERE / "CountAndSum.java"

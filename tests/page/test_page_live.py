@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from stream_app.adapters.log.port import Outgoing
 from tests.page.conftest import Visitor
@@ -16,6 +17,8 @@ from tests.web.shop_log import TOPICS
 Steps = Sequence[Sequence[Outgoing]]
 Serve = Callable[..., ServedShop]
 LISTED = "[...document.querySelectorAll('#changes > li')].map(item => item.dataset.change)"
+STREAM_SECONDS = 0.5
+"""A change is with the page after less."""
 RECONNECTS = ("Failed to load resource: net::ERR_", "Failed to load resource: the server responded with a status of 5")
 """What a browser itself says when a server is away."""
 
@@ -95,6 +98,22 @@ def test_an_open_customer_is_brought_up_to_date(visitor: Visitor, served: Serve,
     history = shop.get(f"customers/{customer_id}/history", limit=500)["items"]
     page.wait_for_function("count => document.querySelectorAll('.steps > li').length === count", arg=len(history))
     visitor.forgive("404")
+
+
+def test_a_change_is_not_lost_that_comes_while_the_list_is_asked_for(page: Page, shop: ServedShop) -> None:
+    came: list[str] = []
+
+    def answer_late(route: Route) -> None:
+        answer = route.fetch()
+        came.append(tell_until_something_changes(shop))
+        time.sleep(2 * STREAM_SECONDS)
+        route.fulfill(response=answer)
+
+    page.route("**/v1/changes?*", answer_late, times=1)
+    with page.expect_response("**/v1/changes?*"):
+        page.get_by_label("Axis", exact=True).select_option("")
+    assert came == [newest(shop)]
+    wait_for_change(page, came[0])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "killed"])

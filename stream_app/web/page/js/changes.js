@@ -22,6 +22,8 @@ export class Changes {
     this.pauseButton = byId("pause");
     this.pauseButton.addEventListener("click", () => this.pause(!this.isPaused));
     this.isLoaded = false;
+    this.loads = 0;
+    this.meanwhile = [];
     this.listed = [];
   }
 
@@ -63,22 +65,25 @@ export class Changes {
 
   /** Read the newest changes: at the start, for another filter, and after a break. */
   async load() {
-    const asked = JSON.stringify(this.filter);
-    this.asked = asked;
+    this.loads += 1;
+    const load = this.loads;
+    this.meanwhile = [];
     try {
       // The tier stands on one axis: without an axis, that of the tier is meant.
       const axis = this.filter.axis || this.axes.find((item) => item.tiers.includes(this.filter.to_tier))?.axis;
       const needsAxis = this.filter.axis || this.filter.to_tier;
       const asks = { axis: needsAxis ? axis : "", to: this.filter.to_tier, cause: this.filter.cause, limit: LISTED_MAX };
       const answer = await get(path("changes"), asks);
-      if (asked !== this.asked) {
+      if (load !== this.loads) {
         return;
       }
       this.isLoaded = true;
-      this.waiting = [];
       this.skipped = 0;
       show(this.list);
       this.arrange(answer.items.map((change) => ({ change })));
+      // What came while the answer was on its way may be newer than the answer.
+      this.waiting = this.unlisted(this.meanwhile);
+      this.draw();
       this.tell();
     } catch (error) {
       this.onTrouble(error);
@@ -87,11 +92,10 @@ export class Changes {
 
   /** Take in a change that has just come. */
   add(change) {
-    const filter = this.filter;
-    if ((filter.axis && change.axis !== filter.axis) || (filter.to_tier && change.to_tier !== filter.to_tier)
-      || (filter.cause && change.cause !== filter.cause)) {
+    if (!this.isWanted(change)) {
       return;
     }
+    this.meanwhile = [...this.meanwhile.slice(1 - LISTED_MAX), change];
     this.waiting.push(change);
     if (this.waiting.length > WAITING_MAX) {
       this.waiting.shift();
@@ -105,14 +109,22 @@ export class Changes {
     }
   }
 
+  isWanted(change) {
+    return Object.entries(this.filter).every(([name, value]) => !value || change[name] === value);
+  }
+
+  unlisted(changes) {
+    const known = new Set(this.listed.map((entry) => entry.change.change_id));
+    return changes.filter((change) => !known.has(change.change_id));
+  }
+
   draw() {
     this.timer = null;
     this.drawnAt = performance.now();
     if (this.isPaused || !this.isLoaded) {
       return;
     }
-    const known = new Set(this.listed.map((entry) => entry.change.change_id));
-    const fresh = this.waiting.splice(0).filter((change) => !known.has(change.change_id));
+    const fresh = this.unlisted(this.waiting.splice(0));
     this.skipped = 0;
     // Partitions tell at their own pace: what comes last need not be what happened last.
     this.arrange(fresh.map((change) => ({ change, isNew: true })).reverse().concat(this.listed));
