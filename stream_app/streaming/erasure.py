@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from operator import attrgetter
 
 import orjson
 
@@ -17,6 +18,7 @@ from stream_app.domain.errors import SettingsError
 COMMAND_HEADER = "stream_app_command"
 ERASE = b"erase"
 POLL_S = 0.1
+_headers = attrgetter("headers")
 
 
 def hash_of_customer(customer_id: bytes) -> str:
@@ -31,6 +33,9 @@ def is_erasure(record: LogRecord) -> bool:
 
 def split_at_erasures(records: Sequence[LogRecord]) -> Iterator[Sequence[LogRecord]]:
     """Cut records into runs of events, and commands on their own, in order."""
+    if not any(map(_headers, records)):
+        yield records
+        return
     start = 0
     for place, record in enumerate(records):
         if record.headers and is_erasure(record):

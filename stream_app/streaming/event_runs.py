@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from stream_app.adapters.codec.decoding import EventDecoder
 from stream_app.adapters.log.port import Headers, LogRecord
 from stream_app.domain.refusals import Refusal
 
+_key, _value, _offset, _timestamp = map(attrgetter, ("key", "value", "offset", "timestamp"))
 NO_WATERMARK_MS = -1
 """Stands for the latest event time before there was any event."""
 DEAD_LETTER_TYPE = "stream_app.dead_letter.v1"
@@ -131,9 +133,9 @@ def read_run(
     -------
     EventRun
     """
-    values = [record.value or b"" for record in records]
-    offsets = np.fromiter((record.offset for record in records), dtype=np.int64, count=len(records))
-    appended_ms = np.fromiter((record.timestamp for record in records), dtype=np.int64, count=len(records))
+    values = [value or b"" for value in map(_value, records)]
+    offsets = np.fromiter(map(_offset, records), dtype=np.int64, count=len(records))
+    appended_ms = np.fromiter(map(_timestamp, records), dtype=np.int64, count=len(records))
     decoded = decoder.decode_batch(values, appended_ms, offsets)
     if not source.trusts_keys:
         decoded = _refuse_unkeyed(decoded, records)
@@ -150,7 +152,8 @@ def read_run(
 
 def _refuse_unkeyed(decoded: DecodedBatch, records: Sequence[LogRecord]) -> DecodedBatch:
     """Refuse events whose record has another key than their customer id: they may be in the wrong partition."""
-    keys = [records[index].key for index in decoded.accepted_indices.tolist()]
+    accepted = decoded.accepted_indices.tolist()
+    keys = list(map(_key, records if len(accepted) == len(records) else [records[index] for index in accepted]))
     ids = decoded.batch.customer_ids.tolist()
     if keys == ids:
         return decoded

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, islice
+from operator import attrgetter
 
 from stream_app.adapters.log.port import LogRecord
 
@@ -48,21 +51,16 @@ class Inbox:
             records = [record for record in records if record.offset >= self._expected]
         if records:
             self._records.extend(records)
-            self._byte_count += sum(len(record.value or b"") for record in records)
+            self._byte_count += sum(_sizes(records))
             self._expected = records[-1].offset + 1
 
     def take(self) -> list[LogRecord]:
         """Take what waits, as much as fits into a commit; at least one record unless it is empty."""
-        taken: list[LogRecord] = []
-        byte_count = 0
-        while self._records and len(taken) < TAKEN_RECORDS_MAX:
-            size = len(self._records[0].value or b"")
-            if taken and byte_count + size > TAKEN_BYTES_MAX:
-                break
-            taken.append(self._records.popleft())
-            byte_count += size
-        self._byte_count -= byte_count
-        return taken
+        sizes = list(_sizes(islice(self._records, TAKEN_RECORDS_MAX)))
+        if sum(sizes) > TAKEN_BYTES_MAX:
+            del sizes[max(bisect_right(list(accumulate(sizes)), TAKEN_BYTES_MAX), 1) :]
+        self._byte_count -= sum(sizes)
+        return [self._records.popleft() for _ in sizes]
 
     def drain(self) -> list[LogRecord]:
         """Take everything."""
@@ -70,3 +68,11 @@ class Inbox:
         self._records.clear()
         self._byte_count = 0
         return records
+
+
+_value = attrgetter("value")
+
+
+def _sizes(records: Iterable[LogRecord]) -> Iterable[int]:
+    """Give the bytes of each value; a tombstone has none."""
+    return (0 if value is None else len(value) for value in map(_value, records))

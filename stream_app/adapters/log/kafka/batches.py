@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any
 
 from stream_app.adapters.log.errors import LogError
@@ -30,21 +31,15 @@ def build_batches(new_batch: Callable[[], Any], outgoing: Outgoing) -> list[Any]
     LogError
         When the columns differ in length, or a record is larger than a batch may be.
     """
-    keys, headers, times = _columns(outgoing)
     batches = []
     batch = None
-    for row, value in enumerate(outgoing.values):
-        record = {
-            "timestamp": None if times is None else times[row],
-            "key": None if keys is None else keys[row],
-            "value": value,
-            "headers": [] if headers is None else list(headers[row]),
-        }
+    for value, key, headers, timestamp in zip(outgoing.values, *_columns(outgoing), strict=True):
+        headers = headers if isinstance(headers, list) else list(headers)
         # A batch refuses what would make it too large, unless it is empty.
-        if batch is None or batch.append(**record) is None:
+        if batch is None or batch.append(timestamp=timestamp, key=key, value=value, headers=headers) is None:
             batch = new_batch()
             batches.append(batch)
-            batch.append(**record)
+            batch.append(timestamp=timestamp, key=key, value=value, headers=headers)
             _check_size(batch.size(), outgoing)
     for batch in batches:
         batch.close()
@@ -59,13 +54,16 @@ def _check_size(size: int, outgoing: Outgoing) -> None:
         raise LogError(message)
 
 
-def _columns(outgoing: Outgoing) -> tuple[Any, Any, Any]:
-    columns = (outgoing.keys, outgoing.headers, outgoing.timestamps_ms)
-    for column in columns:
-        if column is not None and len(column) != len(outgoing):
+def _columns(outgoing: Outgoing) -> list[Iterable[Any]]:
+    """Give keys, headers and times of all records."""
+    count = len(outgoing)
+    columns: list[Iterable[Any]] = []
+    for column, missing in ((outgoing.keys, None), (outgoing.headers, ()), (outgoing.timestamps_ms, None)):
+        if column is not None and len(column) != count:
             message = (
                 f"columns for {outgoing.topic}-{outgoing.partition} differ in length: "
-                f"{len(outgoing)} values and {len(column)} keys, headers or times"
+                f"{count} values and {len(column)} keys, headers or times"
             )
             raise LogError(message)
+        columns.append(repeat(missing, count) if column is None else column)
     return columns

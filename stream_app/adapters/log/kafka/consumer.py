@@ -35,6 +35,7 @@ from stream_app.adapters.log.kafka.clients import (
     REQUEST_TIMEOUT_MS,
     SESSION_TIMEOUT_MS,
     common_settings,
+    hand_out_as_parsed,
 )
 
 FETCH_WAIT_MS: Final = 10
@@ -123,6 +124,7 @@ class BatchConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
         deadline = loop.time() + (timeout or 0.0)
         with fetcher._subscriptions.fetch_context():
             while True:
+                hand_out_as_parsed(consumer, active_partitions)
                 taken = await self._take(fetcher, active_partitions, max_records)
                 left_s = deadline - loop.time()
                 if taken or left_s <= 0:
