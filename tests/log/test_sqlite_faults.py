@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -262,11 +263,13 @@ def test_a_file_that_may_not_grow_ends_with_one_line_and_loses_nothing(path: Pat
 
 
 def test_a_damaged_page_is_told_and_never_read_as_something_else(path: Path) -> None:
-    values = [bytes([number]) * 20_000 for number in range(1, 60)]
+    # What could be packed would leave most of the file to pages that nobody reads.
+    draw = random.Random(11)
+    values = [draw.randbytes(20_000) for _ in range(60)]
 
     async def write(log: SqliteLog) -> None:
         for value in values:
-            await log.append([Outgoing("state", 0, [os.urandom(100) + value])])
+            await log.append([Outgoing("state", 0, [value])])
         await log.append([Outgoing("state", 1, [b"whole"])])
 
     with_log(path, write)
@@ -274,7 +277,7 @@ def test_a_damaged_page_is_told_and_never_read_as_something_else(path: Path) -> 
         size = file.seek(0, os.SEEK_END)
         for place in range(size // 3, size * 2 // 3, 8192):
             file.seek(place)
-            file.write(os.urandom(600))
+            file.write(draw.randbytes(600))
     outcomes: list[bytes | None] = []
 
     async def read_some(log: SqliteLog) -> None:
@@ -289,7 +292,7 @@ def test_a_damaged_page_is_told_and_never_read_as_something_else(path: Path) -> 
         assert "restore a copy" in str(caught.value)
 
     with_log(path, read)
-    assert all((value or b"")[100:] in values for value in outcomes)
+    assert all(value in values for value in outcomes)
 
 
 HOLD = """
