@@ -61,7 +61,7 @@ def new_world(bootstrap: str, folder: Path) -> World:
 
 def test_a_network_that_is_seconds_late_and_breaks_off_loses_nothing(proxied: Proxied, tmp_path: Path) -> None:
     world = new_world(proxied.cluster.bootstrap, tmp_path)
-    sales = shop(120, 32)
+    sales = shop()
     world.fill(sales)
 
     def start() -> None:
@@ -94,7 +94,7 @@ def test_a_transaction_of_a_stranger_is_named_and_recovery_goes_on_when_it_ends(
     kafka_bootstrap: str, tmp_path: Path
 ) -> None:
     world = new_world(kafka_bootstrap, tmp_path)
-    sales = shop(120, 32)
+    sales = shop()
     world.fill(sales)
     state = world.topics.state
 
