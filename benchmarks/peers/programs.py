@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.kafka.artifacts import KAFKA_VERSION, SLF4J_VERSION, java_command
+from tests.kafka.artifacts import KAFKA_VERSION, STREAMS, class_path, java_command
 
 CACHE_VARIABLE = "STREAM_APP_PEERS_CACHE"
 CACHE_DEFAULT = Path("~/.cache/stream-app-peers")
 QUIX_VERSION = "3.28.0"
 _HERE = Path(__file__).parent
-_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>stream-app</groupId>
-  <artifactId>kafka-streams-peer</artifactId>
-  <version>1</version>
-  <packaging>pom</packaging>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka-streams</artifactId>
-      <version>{KAFKA_VERSION}</version>
-    </dependency>
-    <dependency>
-      <groupId>org.slf4j</groupId>
-      <artifactId>slf4j-simple</artifactId>
-      <version>{SLF4J_VERSION}</version>
-    </dependency>
-  </dependencies>
-</project>
-"""
 
 
 def _cache() -> Path:
@@ -44,22 +23,12 @@ def _cache() -> Path:
 
 def kafka_streams() -> list[str]:
     """Give the command of Kafka Streams: one thread, exactly_once_v2, a commit every 100 ms, RocksDB."""
-    root = _cache() / f"kafka-streams-{KAFKA_VERSION}"
-    jars, classes = root / "libs", root / "classes"
-    root.mkdir(exist_ok=True)
-    if not jars.is_dir():
-        (root / "pom.xml").write_text(_POM)
-        partial = root / "libs.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        fetch = ["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
-        # Maven says what is wrong on standard output, which here is for the figures.
-        subprocess.run(fetch, cwd=root, check=True, stdout=sys.stderr)
-        partial.rename(jars)
+    classes = _cache() / f"kafka-streams-{KAFKA_VERSION}"
     classes.mkdir(exist_ok=True)
-    source = _HERE / "CountAndSum.java"
-    subprocess.run(["javac", "-cp", f"{jars}/*", "-d", str(classes), str(source)], check=True)
+    jars = class_path(STREAMS)
+    subprocess.run(["javac", "-cp", jars, "-d", str(classes), str(_HERE / "CountAndSum.java")], check=True)
     options = ["-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-    return [java_command(), *options, "-cp", f"{classes}:{jars}/*", "CountAndSum"]
+    return [java_command(), *options, "-cp", f"{classes}:{jars}", "CountAndSum"]
 
 
 def faust_table() -> list[str]:

@@ -17,22 +17,25 @@ CACHE_VARIABLE = "STREAM_APP_KAFKA_CACHE"
 CACHE_DEFAULT = Path("~/.cache/stream-app-kafka")
 FETCH_TIMEOUT_S = 600
 
-_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+BROKER, STREAMS = "kafka_2.13", "kafka-streams"
+"""Artifacts of Kafka: the broker, and the library for processing streams."""
+
+_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>stream-app</groupId>
-  <artifactId>kafka-broker</artifactId>
+  <artifactId>fetched</artifactId>
   <version>1</version>
   <packaging>pom</packaging>
   <dependencies>
     <dependency>
       <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka_2.13</artifactId>
-      <version>{KAFKA_VERSION}</version>
+      <artifactId>%s</artifactId>
+      <version>%s</version>
     </dependency>
     <dependency>
       <groupId>org.slf4j</groupId>
       <artifactId>slf4j-simple</artifactId>
-      <version>{SLF4J_VERSION}</version>
+      <version>%s</version>
     </dependency>
   </dependencies>
 </project>
@@ -57,25 +60,26 @@ def java_command() -> str:
     return java
 
 
-def class_path() -> str:
-    """Give the class path of Kafka, whose jars are fetched first where they are not in the cache yet."""
-    root = Path(os.environ.get(CACHE_VARIABLE) or CACHE_DEFAULT).expanduser() / KAFKA_VERSION
+def class_path(artifact: str = BROKER) -> str:
+    """Give the class path of an artifact of Kafka, whose jars are fetched first where they are not in the cache yet."""
+    folder = KAFKA_VERSION if artifact == BROKER else f"{KAFKA_VERSION}-{artifact}"
+    root = Path(os.environ.get(CACHE_VARIABLE) or CACHE_DEFAULT).expanduser() / folder
     jars = root / "libs"
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as lock:
         # Several test runs may begin at once; one fetches, the others wait for it.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not jars.is_dir():
-            _fetch(root, jars)
+            _fetch(artifact, root, jars)
     return f"{jars}/*"
 
 
-def _fetch(root: Path, jars: Path) -> None:
+def _fetch(artifact: str, root: Path, jars: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         message = f"Kafka {KAFKA_VERSION} is not in {root}, and no mvn on the PATH could fetch it: install Maven"
         raise BrokerUnavailableError(message)
-    (root / "pom.xml").write_text(_POM)
+    (root / "pom.xml").write_text(_POM % (artifact, KAFKA_VERSION, SLF4J_VERSION))
     partial = root / "libs.partial"
     shutil.rmtree(partial, ignore_errors=True)
     command = [maven, "--quiet", "--batch-mode", "dependency:copy-dependencies"]
