@@ -112,27 +112,28 @@ async def _wait_for_worker(log: Log, application: LiveApplication, sent: _Sent) 
 
 
 async def _send(log: Log, application: LiveApplication, sent: _Sent, seconds: int) -> None:
-    random = np.random.default_rng(3)
-    known = Events.drawn(RATE, _KNOWN, seed=4)
-    per_step, fresh = int(RATE * STEP_S), 0
+    per_step = int(RATE * STEP_S)
+    # Drawn beforehand: who sends shares the cores with those who are measured.
+    events = _drawn(RATE * seconds)
     begun = time.perf_counter()
-    for step in range(int(seconds / STEP_S)):
-        keys, values = [], []
-        for place in random.integers(0, RATE, per_step).tolist():
-            if random.random() < NEW_SHARE:
-                fresh += 1
-                key = b"n%08d" % fresh
-                keys.append(key)
-                values.append(
-                    b'{"event_id":"n%09d","customer_id":"%b","type":"purchase","occurred_at":%d,"amount":40.5}'
-                    % (fresh, key, START_MS + step)
-                )
-            else:
-                keys.append(known.keys[place])
-                values.append(known.values[place])
-        await _append(log, application, sent, (keys, values, START_MS + step))
+    for step, start in enumerate(range(0, len(events.keys), per_step)):
+        own = slice(start, start + per_step)
+        await _append(log, application, sent, (events.keys[own], events.values[own], events.times_ms[start]))
         ahead = begun + (step + 1) * STEP_S - time.perf_counter()
         await asyncio.sleep(max(ahead, 0.0))
+
+
+def _drawn(count: int) -> Events:
+    """Draw events of known customers, and among them first purchases of new ones."""
+    events = Events.drawn(count, _KNOWN, seed=4)
+    is_new = np.random.default_rng(3).random(count) < NEW_SHARE
+    for fresh, place in enumerate(np.flatnonzero(is_new).tolist()):
+        events.keys[place] = key = b"n%08d" % fresh
+        events.values[place] = (
+            b'{"event_id":"n%09d","customer_id":"%b","type":"purchase","occurred_at":%d,"amount":40.5}'
+            % (fresh, key, events.times_ms[place])
+        )
+    return events
 
 
 async def _append(
