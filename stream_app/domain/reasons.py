@@ -18,7 +18,8 @@ Describer = Callable[[NDArray[np.float64], NDArray[np.float64], str], list[str]]
 """Turns a term's values, its typical values, both of shape `(n,)`, and the reporting currency into n sentence parts."""
 
 _TYPICAL_DECIMALS = 9
-_PHRASES_KEPT = 64
+_TYPICALS_KEPT = 16
+_PHRASES_KEPT = 2048
 _COMMAS_FROM = 1000
 _CENT = 0.01
 _CENTS_BELOW = 10.0
@@ -243,22 +244,40 @@ def describe_spend(weight: float, emphasis: str) -> Describer:
 
 
 def _describer(weight: float, verb: str, which: str) -> Describer:
-    @lru_cache(maxsize=_PHRASES_KEPT)
-    def ending(typical: float, currency: str) -> str:
+    @lru_cache(maxsize=_TYPICALS_KEPT)
+    def phrases_beside(typical: float, currency: str) -> _Phrases:
         amount = _amounts_of(np.array([typical]), weight)[0]
-        return f" {currency}{which}; a typical customer about {format_amount(amount)} {currency}"
+        ending = f" {currency}{which}; a typical customer about {format_amount(amount)} {currency}"
+        return _Phrases(f"{verb} ", ending)
 
     def describe(values: NDArray[np.float64], typicals: NDArray[np.float64], currency: str) -> list[str]:
         amounts = [
             _WHOLE_AMOUNTS[round(amount)] if _CENTS_BELOW <= amount < _WHOLE_BELOW else format_amount(amount)
             for amount in _amounts_of(values, weight)
         ]
+        if len(typicals) and (typicals == typicals[0]).all():
+            phrases = phrases_beside(float(typicals[0]), currency)
+            return [phrases[amount] for amount in amounts]
         return [
-            f"{verb} {amount}{ending(typical, currency)}"
+            phrases_beside(typical, currency)[amount]
             for amount, typical in zip(amounts, typicals.tolist(), strict=True)
         ]
 
     return describe
+
+
+class _Phrases(dict[str, str]):
+    """Sentence parts by the amount in them: the same amounts come again and again."""
+
+    def __init__(self, beginning: str, ending: str) -> None:
+        super().__init__()
+        self._beginning, self._ending = beginning, ending
+
+    def __missing__(self, amount: str) -> str:
+        if len(self) >= _PHRASES_KEPT:
+            self.clear()
+        phrase = self[amount] = f"{self._beginning}{amount}{self._ending}"
+        return phrase
 
 
 def _amounts_of(values: NDArray[np.float64], weight: float) -> list[float]:

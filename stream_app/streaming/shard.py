@@ -319,7 +319,7 @@ class Shard:
         started = time.perf_counter()
         changes = effects.changes
         values = self._changes.write(changes, events, self.in_force)
-        headers: list[Headers] = [*change_headers(changes, source=self._urn)] if len(changes) else []
+        headers: list[Headers] = [*change_headers(changes, values, source=self._urn)] if len(changes) else []
         self._draft.tell_changes(changes, values, headers)
         self._draft.touch(effects.touched_rows)
         if effects.snapshots is not None:

@@ -197,12 +197,12 @@ def test_an_event_that_only_confirmed_a_change_is_its_source_but_not_its_trigger
 def test_no_changes_are_no_records() -> None:
     nothing = replace(one_change(), **{name: getattr(one_change(), name)[:0] for name in Changes.__slots__})
     assert encode(nothing, []) == []
-    assert change_headers(nothing, source="urn:x") == []
+    assert change_headers(nothing, [], source="urn:x") == []
 
 
 def test_headers_of_a_change_are_the_attributes_of_a_cloud_event() -> None:
     changes = one_change()
-    (headers,) = change_headers(changes, source="urn:stream-app:shop")
+    (headers,) = change_headers(changes, encode(changes, ["e-9"]), source="urn:stream-app:shop")
     change = json.loads(encode(changes, ["e-9"])[0])
     assert dict(headers) == {
         "ce_id": change["change_id"].encode(),

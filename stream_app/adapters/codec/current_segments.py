@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from stream_app.adapters.codec.wire_text import SegmentTexts, format_times
+from stream_app.adapters.codec.wire_text import KeptPieces, write_numbers, write_segment, write_texts, write_times
 from stream_app.domain.policy import Policy
 
 
@@ -48,7 +49,15 @@ class CurrentSegmentEncoder:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._segments = SegmentTexts(policy)
+        names = [orjson.dumps(name) for name in policy.axis_names]
+        self._before_scores = [b"," + name + b":" for name in names]
+        self._before_scores[0] = names[0] + b":"
+        self._pieces = KeptPieces(self._write_pieces)
+
+    def _write_pieces(self, states: tuple[int, ...]) -> tuple[bytes, bytes]:
+        """Write what stands before and behind scores and sequence of a customer of a segment."""
+        segment, treatment = write_segment(self._policy, states)
+        return b',"segment":%b,"scores":{' % segment, b',"treatment":%b,"as_of":"' % treatment
 
     def encode(self, customers: CurrentSegments, *, knowledge_version: int) -> list[bytes]:
         """Write one JSON object for each customer, in their order, without a line end.
@@ -60,32 +69,29 @@ class CurrentSegmentEncoder:
         knowledge_version
             The version in force.
         """
-        axis_names = self._policy.axis_names
-        policy_version = self._policy.content_hash
-        columns = zip(
-            customers.customer_ids.tolist(),
-            self._segments.write(customers.segments),
-            customers.scores.tolist(),
-            customers.sequences.tolist(),
-            format_times(customers.as_of_ms),
-            strict=True,
+        if not len(customers.customer_ids):
+            return []
+        segments, treatments = self._pieces.columns(customers.segments)
+        axis_count = len(self._before_scores)
+        # A NaN is written as null.
+        scores = write_numbers(customers.scores.reshape(-1))
+        columns = (
+            repeat(b'{"customer_id":'),
+            write_texts(customers.customer_ids.tolist()),
+            segments,
+            *chain.from_iterable(
+                (repeat(before), scores[axis::axis_count]) for axis, before in enumerate(self._before_scores)
+            ),
+            repeat(b'},"sequence":'),
+            write_numbers(customers.sequences),
+            treatments,
+            write_times(customers.as_of_ms),
+            repeat(
+                b'","policy_version":"%b","knowledge_version":%d}'
+                % (self._policy.content_hash.encode(), knowledge_version)
+            ),
         )
-        return [
-            orjson.dumps(
-                {
-                    "customer_id": customer_id.decode(),
-                    "segment": orjson.Fragment(segment),
-                    # A NaN is written as null.
-                    "scores": dict(zip(axis_names, scores, strict=True)),
-                    "sequence": sequence,
-                    "treatment": orjson.Fragment(treatment),
-                    "as_of": as_of,
-                    "policy_version": policy_version,
-                    "knowledge_version": knowledge_version,
-                }
-            )
-            for customer_id, (segment, treatment), scores, sequence, as_of in columns
-        ]
+        return [*map(b"".join, zip(*columns, strict=False))]
 
 
 def encode_current_segments(policy: Policy, customers: CurrentSegments, *, knowledge_version: int) -> list[bytes]:

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from itertools import repeat
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import orjson
 
-from stream_app.adapters.codec.wire_text import SegmentTexts, change_ids, format_times, write_numbers
+from stream_app.adapters.codec.wire_text import (
+    CHANGE_ID_DIGITS,
+    KeptPieces,
+    change_ids,
+    write_numbers,
+    write_segment,
+    write_texts,
+    write_times,
+)
+from stream_app.adapters.codec.written_reasons import ReasonWriter
 from stream_app.domain.effects import Cause, Changes
 from stream_app.domain.knowledge import Scoring
 from stream_app.domain.policy import Policy
-from stream_app.domain.reasons import Explanations, Scale, Term, explanations
+from stream_app.domain.reasons import Scale, Term
 
 SCHEMA_URN = "urn:stream-app:schema:segment_changed:v1"
 """Schema of what is written, `schemas/segment_changed.v1.json`."""
 EVENT_TYPE = "stream_app.segment_changed.v1"
 """CloudEvents type of a segment change."""
-
-_CAUSES = {cause.value: orjson.dumps(cause.name.lower()) for cause in Cause}
-
-# Filling in bytes takes two thirds of the time of writing a dict for each change. What is the same for all changes of a
-# call is filled in first; the doubled signs are filled in for each.
-_LINE = (
-    b'{"change_id":"%%b","customer_id":%%b,"sequence":%%d,"axis":%%b,"from_tier":%%b,"to_tier":%%b,"segment":%%b,'
-    b'"score":%%b,"percentile":%%b,"cut_point":%%b,"cause":%%b,"trigger_event_id":%%b,"reasons":%%b,"treatment":%%b,'
-    b'"effective_at":"%%b","policy_version":"%b","knowledge_version":%d,"source":%%b}'
-)
-
-
-class _AxisNames(NamedTuple):
-    """Names of an axis and its tiers as JSON."""
-
-    axis: bytes
-    tiers: dict[int, bytes]
+_BEGIN = b'{"change_id":"'
+_ID_PLACE = slice(len(_BEGIN), len(_BEGIN) + CHANGE_ID_DIGITS)
 
 
 class EventSources(Protocol):
@@ -73,12 +68,24 @@ class ChangeEncoder:
 
     def __init__(self, policy: Policy, terms: Mapping[str, Sequence[Term]]) -> None:
         self._policy = policy
-        self._terms = [tuple(terms[axis.name]) for axis in policy.axes]
-        self._names = [
-            _AxisNames(orjson.dumps(axis.name), {place: orjson.dumps(tier) for place, tier in enumerate(axis.tiers)})
+        self._reason_writers = [
+            ReasonWriter(terms[axis.name], policy.reporting_currency) if terms[axis.name] else None
             for axis in policy.axes
         ]
-        self._segments = SegmentTexts(policy)
+        self._pieces = KeptPieces(self._write_pieces)
+
+    def _write_pieces(self, codes: tuple[int, ...]) -> tuple[bytes, bytes, bytes]:
+        """Write all that axis, tiers, cause and segment say: before the score, the cause, and behind the reasons."""
+        axis, before, after, cause, *states = codes
+        segment, treatment = write_segment(self._policy, states)
+        own = self._policy.axes[axis]
+        tiers = (own.tiers[before] if before >= 0 else None, own.tiers[after])
+        return (
+            b',"axis":%b,"from_tier":%b,"to_tier":%b,"segment":%b,"score":'
+            % (*map(orjson.dumps, (own.name, *tiers)), segment),
+            b',"cause":%b,"trigger_event_id":' % orjson.dumps(Cause(cause).name.lower()),
+            b'],"treatment":%b,"effective_at":"' % treatment,
+        )
 
     def encode(
         self,
@@ -111,66 +118,53 @@ class ChangeEncoder:
         """
         if not len(changes):
             return []
-        times = [time.encode() for time in format_times(changes.effective_at_ms)]
-        segments, treatments = zip(*self._segments.write(changes.segments), strict=True)
-        columns = zip(
-            map(str.encode, change_ids(changes.customer_ids.tolist(), changes.sequences.tolist())),
-            [orjson.dumps(customer_id.decode()) for customer_id in changes.customer_ids.tolist()],
-            changes.sequences.tolist(),
-            *self._tiers(changes),
-            segments,
-            write_numbers(changes.scores),
-            write_numbers(np.round(changes.percentiles, 3)),
-            write_numbers(changes.cut_points),
-            map(_CAUSES.__getitem__, changes.causes.tolist()),
-            map(orjson.dumps, _trigger_ids(changes, event_ids)),
+        kinds = np.column_stack((changes.axes, changes.from_tiers, changes.to_tiers, changes.causes, changes.segments))
+        befores, causes, treatments = self._pieces.columns(kinds.astype(np.int8))
+        ids, sequences = changes.customer_ids.tolist(), changes.sequences
+        numbers = write_numbers(np.concatenate((changes.scores, np.round(changes.percentiles, 3), changes.cut_points)))
+        count = len(changes)
+        times = write_times(changes.effective_at_ms)
+        version = (self._policy.content_hash.encode(), knowledge_version)
+        # Joining pieces takes a fifth of the time of writing a dict for each change, a third of filling in a template.
+        columns = (
+            repeat(_BEGIN),
+            change_ids(ids, sequences.tolist()),
+            repeat(b'","customer_id":'),
+            write_texts(ids),
+            repeat(b',"sequence":'),
+            write_numbers(sequences),
+            befores,
+            numbers[:count],
+            repeat(b',"percentile":'),
+            numbers[count : 2 * count],
+            repeat(b',"cut_point":'),
+            numbers[2 * count :],
+            causes,
+            _trigger_ids(changes, event_ids),
+            repeat(b',"reasons":['),
             self._reasons(changes, scoring),
             treatments,
             times,
+            repeat(b'","policy_version":"%b","knowledge_version":%d,"source":' % version),
             _sources(changes, times, sources),
-            strict=True,
+            repeat(b"}"),
         )
-        line = _LINE % (self._policy.content_hash.encode(), knowledge_version)
-        return [line % values for values in columns]
-
-    def _tiers(self, changes: Changes) -> tuple[list[bytes], list[bytes], list[bytes]]:
-        """Write the axis and the tiers before and after each change."""
-        names = [self._names[axis] for axis in changes.axes.tolist()]
-        return (
-            [own.axis for own in names],
-            [own.tiers.get(tier, b"null") for own, tier in zip(names, changes.from_tiers.tolist(), strict=True)],
-            [own.tiers[tier] for own, tier in zip(names, changes.to_tiers.tolist(), strict=True)],
-        )
+        return [*map(b"".join, zip(*columns, strict=False))]
 
     def _reasons(self, changes: Changes, scoring: Scoring | None) -> list[bytes]:
-        currency = self._policy.reporting_currency
-        written = [b"[]"] * len(changes)
-        for axis, (own_axis, terms) in enumerate(zip(self._policy.axes, self._terms, strict=True)):
+        """Write the reasons of each change, without the brackets around them."""
+        written = [b""] * len(changes)
+        for axis, (own_axis, writer) in enumerate(zip(self._policy.axes, self._reason_writers, strict=True)):
             rows = np.flatnonzero(changes.axes == axis)
-            if not len(rows) or not terms:
+            if not len(rows) or writer is None:
                 continue
             scale = None
             if scoring is not None and own_axis.name in scoring.weights:
                 scale = Scale(scoring.weights[own_axis.name], scoring.population.amount_unit)
-            told = explanations(terms, changes.term_values[rows], changes.contributions[rows], currency, scale)
-            for row, reasons in zip(rows.tolist(), _write_reasons(terms, told), strict=True):
+            told = writer.write(changes.term_values[rows], changes.contributions[rows], scale)
+            for row, reasons in zip(rows.tolist(), told, strict=True):
                 written[row] = reasons
         return written
-
-
-def _write_reasons(terms: Sequence[Term], told: Explanations) -> list[bytes]:
-    """Write each score's reasons; term by term, which takes half as long as a dict for each."""
-    columns = []
-    for place, (term, texts) in enumerate(zip(terms, told.texts, strict=True)):
-        begin = b'{"term":%b,"contribution":' % orjson.dumps(term.name)
-        gains = write_numbers(np.ascontiguousarray(told.gains[:, place]))
-        columns.append(
-            [b'%b%b,"text":%b}' % (begin, gain, orjson.dumps(text)) for gain, text in zip(gains, texts, strict=True)]
-        )
-    return [
-        b"[%b]" % b",".join([own[place] for place in order])
-        for own, order in zip(zip(*columns, strict=True), told.orders, strict=True)
-    ]
 
 
 def _sources(changes: Changes, times: Sequence[bytes], sources: EventSources) -> list[bytes]:
@@ -187,44 +181,45 @@ def _sources(changes: Changes, times: Sequence[bytes], sources: EventSources) ->
     return written
 
 
-def _trigger_ids(changes: Changes, event_ids: Sequence[str]) -> list[str | None]:
-    told: list[str | None] = [None] * len(changes)
+def _trigger_ids(changes: Changes, event_ids: Sequence[str]) -> list[bytes]:
+    """Write the id of the event that brought each change, or null."""
+    told = [b"null"] * len(changes)
     places = np.flatnonzero(changes.is_triggered & (changes.event_indices >= 0)).tolist()
     indices = changes.event_indices[places].tolist()
     picked = event_ids.pick(indices) if isinstance(event_ids, LazyIds) else [event_ids[index] for index in indices]
-    for place, event_id in zip(places, picked, strict=True):
+    for place, event_id in zip(places, write_texts([*map(str.encode, picked)]), strict=True):
         told[place] = event_id
     return told
 
 
-def change_headers(changes: Changes, *, source: str) -> list[list[tuple[str, bytes]]]:
+def change_headers(changes: Changes, records: Sequence[bytes], *, source: str) -> list[Sequence[tuple[str, bytes]]]:
     """Give the CloudEvents attributes of changes as Kafka headers.
 
     Parameters
     ----------
     changes
         What the engine told.
+    records
+        The same changes as `ChangeEncoder.encode` wrote them; they begin with their ids.
     source
         URI reference of the application that tells it, as `urn:stream-app:shop`.
 
     Returns
     -------
-    list[list[tuple[str, bytes]]]
+    list[Sequence[tuple[str, bytes]]]
         Length n: names and values.
 
     References
     ----------
     CloudEvents 1.0.2, Kafka protocol binding, section 3.2 (binary content mode).
     """
-    fixed = [
+    fixed = (
         ("ce_specversion", b"1.0"),
         ("ce_type", EVENT_TYPE.encode()),
         ("ce_source", source.encode()),
         ("ce_dataschema", SCHEMA_URN.encode()),
         ("content-type", b"application/json"),
-    ]
-    ids = change_ids(changes.customer_ids.tolist(), changes.sequences.tolist())
-    return [
-        [("ce_id", change_id.encode()), ("ce_time", time.encode()), *fixed]
-        for change_id, time in zip(ids, format_times(changes.effective_at_ms), strict=True)
-    ]
+    )
+    ids = zip(repeat("ce_id"), [record[_ID_PLACE] for record in records], strict=False)
+    times = zip(repeat("ce_time"), write_times(changes.effective_at_ms), strict=False)
+    return [(change_id, time, *fixed) for change_id, time in zip(ids, times, strict=True)]
