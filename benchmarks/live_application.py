@@ -60,10 +60,12 @@ class Events:
     times_ms: list[int]
 
     @classmethod
-    def drawn(cls, count: int, customers: int, seed: int = 7) -> Events:
-        """Draw events of random customers, half of them purchases."""
+    def drawn(cls, count: int, customers: int, seed: int = 7, *, covers_all: bool = False) -> Events:
+        """Draw events of random customers, half of them purchases; of all customers first, where that is asked for."""
         random = np.random.default_rng(seed)
         numbers = random.integers(0, customers, count)
+        if covers_all:
+            numbers[:customers] = np.arange(customers)
         times_ms = (START_MS + np.sort(random.integers(0, SPAN_MS, count))).tolist()
         amounts = np.round(random.lognormal(3.5, 0.8, count), 2).tolist()
         buys = (random.random(count) < 0.5).tolist()

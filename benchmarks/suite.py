@@ -24,6 +24,7 @@ from benchmarks import (
     simulated_log,
     state_log,
     web_lookup,
+    worker_memory,
 )
 from benchmarks.measurement import Measurement
 from benchmarks.peers import race
@@ -47,6 +48,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         "latency_kafka": latency.run_kafka,
         "latency_embedded": latency.run_embedded,
         "state_log": state_log.run,
+        "worker_memory": worker_memory.run,
         "simulate": simulated_log.run,
         "backtest_year": backtest.run_year,
         "backtest_cdnow": backtest.run_cdnow,
