@@ -341,11 +341,13 @@ class Shard:
                 self.report.suppressed[self.policy.axes[axis].name] += count
         if not len(changes):
             return
-        columns = (changes.axes, changes.from_tiers, changes.to_tiers, changes.causes)
-        kinds, counts = np.unique(np.stack([own.astype(np.int64) for own in columns]), axis=1, return_counts=True)
-        for (axis, before, after, cause), count in zip(kinds.T.tolist(), counts.tolist(), strict=True):
+        columns = (changes.axes, changes.from_tiers + 1, changes.to_tiers, changes.causes)
+        sizes = [int(column.max()) + 1 for column in columns]
+        kinds, counts = np.unique(np.ravel_multi_index(columns, sizes), return_counts=True)
+        parts = (part.tolist() for part in np.unravel_index(kinds, sizes))
+        for axis, before, after, cause, count in zip(*parts, counts.tolist(), strict=True):
             tiers = self.policy.axes[axis].tiers
-            names = (self.policy.axes[axis].name, tiers[before] if before >= 0 else "none", tiers[after])
+            names = (self.policy.axes[axis].name, tiers[before - 1] if before else "none", tiers[after])
             self.report.changes[*names, Cause(cause).name.lower()] += count
 
     def _header(self, pending_version: int) -> StateHeader:
