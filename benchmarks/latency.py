@@ -25,6 +25,8 @@ STEP_S = 0.01
 NEW_SHARE = 0.1
 """Share of events that are first purchases: each brings a change on both axes."""
 _KNOWN = 50_000
+_INTRODUCED_AT_ONCE = 2_000
+_INTRODUCTION_LOOK_S = 0.2
 _SETTLE_S = 5.0
 _START_S = 60.0
 
@@ -81,7 +83,7 @@ async def _run(scale: Scale, url: str, folder: Path) -> list[float]:
             application.start_worker()
             sent = _Sent()
             reader = asyncio.create_task(_read(reading, application, sent))
-            await _wait_for_worker(log, application, sent)
+            await _introduce(log, application, sent)
             await _send(log, application, sent, seconds + warm_up)
             await asyncio.sleep(_SETTLE_S)
             reader.cancel()
@@ -97,17 +99,15 @@ async def _run(scale: Scale, url: str, folder: Path) -> list[float]:
     return kept
 
 
-async def _wait_for_worker(log: Log, application: LiveApplication, sent: _Sent) -> None:
-    """Send a few first purchases, and wait until the worker has started and told a change."""
-    keys = [b"w%08d" % number for number in range(10 * PARTITIONS)]
-    values = [
-        b'{"event_id":"%b","customer_id":"%b","type":"purchase","occurred_at":%d,"amount":40.5}' % (key, key, START_MS)
-        for key in keys
-    ]
-    await _append(log, application, sent, (keys, values, START_MS))
+async def _introduce(log: Log, application: LiveApplication, sent: _Sent) -> None:
+    """Have everybody who is known buy once, and wait until the worker has worked that off."""
+    buyers = Events.drawn(_KNOWN, _KNOWN, seed=5, covers_all=True)
+    for start in range(0, _KNOWN, _INTRODUCED_AT_ONCE):
+        own = slice(start, start + _INTRODUCED_AT_ONCE)
+        await _append(log, application, sent, (buyers.keys[own], buyers.values[own], START_MS))
     async with asyncio.timeout(_START_S):
-        while not sent.latencies_ms:
-            await asyncio.sleep(STEP_S)
+        while await application.position(log) < _KNOWN:
+            await asyncio.sleep(_INTRODUCTION_LOOK_S)
     sent.latencies_ms.clear()
 
 
@@ -125,7 +125,7 @@ async def _send(log: Log, application: LiveApplication, sent: _Sent, seconds: in
 
 def _drawn(count: int) -> Events:
     """Draw events of known customers, and among them first purchases of new ones."""
-    events = Events.drawn(count, _KNOWN, seed=4)
+    events = Events.drawn(count, _KNOWN, seed=4, prefix=b"l")
     is_new = np.random.default_rng(3).random(count) < NEW_SHARE
     for fresh, place in enumerate(np.flatnonzero(is_new).tolist()):
         events.keys[place] = key = b"n%08d" % fresh

@@ -60,8 +60,13 @@ class Events:
     times_ms: list[int]
 
     @classmethod
-    def drawn(cls, count: int, customers: int, seed: int = 7, *, covers_all: bool = False) -> Events:
-        """Draw events of random customers, half of them purchases; of all customers first, where that is asked for."""
+    def drawn(
+        cls, count: int, customers: int, seed: int = 7, *, covers_all: bool = False, prefix: bytes = b"e"
+    ) -> Events:
+        """Draw events of random customers, half of them purchases; of all customers first, where that is asked for.
+
+        Draws into the same topic need a prefix of their event ids each.
+        """
         random = np.random.default_rng(seed)
         numbers = random.integers(0, customers, count)
         if covers_all:
@@ -72,8 +77,8 @@ class Events:
         keys = [b"c%08d" % number for number in numbers.tolist()]
         stamps = np.datetime_as_string(np.array(times_ms, dtype="datetime64[ms]")).tolist()
         values = [
-            b'{"event_id":"e%09d","customer_id":"%b","type":"%b","occurred_at":"%bZ","amount":%b,"currency":"USD"}'
-            % (place, key, b"purchase" if is_bought else b"browse", stamp.encode(), str(amount).encode())
+            b'{"event_id":"%b%09d","customer_id":"%b","type":"%b","occurred_at":"%bZ","amount":%b,"currency":"USD"}'
+            % (prefix, place, key, b"purchase" if is_bought else b"browse", stamp.encode(), str(amount).encode())
             for place, (key, is_bought, stamp, amount) in enumerate(zip(keys, buys, stamps, amounts, strict=True))
         ]
         return cls(keys, values, times_ms)

@@ -48,7 +48,7 @@ async def _peaks(scale: Scale, url: str, folder: Path) -> tuple[int, int]:
             await application.fill(log, Events.drawn(count, scale.customers, covers_all=True))
             backlog = await _peak_until(log, application, count)
             application.stop_worker()
-            await application.fill(log, Events.drawn(_RESTART_EVENTS, scale.customers, seed=8))
+            await application.fill(log, Events.drawn(_RESTART_EVENTS, scale.customers, seed=8, prefix=b"r"))
             return backlog, await _peak_until(log, application, count + _RESTART_EVENTS)
         finally:
             await log.stop()
