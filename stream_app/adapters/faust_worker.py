@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import sys
 from typing import Any, NoReturn
 
 import faust
@@ -70,8 +71,13 @@ class HostWorker(faust.Worker):
         try:
             super().execute_from_commandline()
         except SystemExit as end:
-            raise SystemExit(self.app.ending.code or end.code) from end
-        raise SystemExit(self.app.ending.code)
+            code = self.app.ending.code or end.code
+        else:
+            code = self.app.ending.code
+        if self.app.ending.reason:
+            # Behind all that the libraries log while they stop, where whoever has started this looks first.
+            print(f"stream-app: {self.app.ending.reason}", file=sys.stderr, flush=True)
+        raise SystemExit(code)
 
     def _setup_logging(self) -> None:
         """Log what the settings of the process say; Faust's own set-up leaves the root logger at DEBUG."""

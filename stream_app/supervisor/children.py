@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ EXIT_USAGE = 2
 """Exit code with which a command says that the user has to mend something: starting it again would not help."""
 OUTPUT_BYTES_MAX = 5_000_000
 """Size above which the output of earlier starts is put aside."""
+SPACE_BYTES_MIN = 1_000_000
+"""With less space than this, a child that has ended is taken to have ended of it."""
 _TAIL_BYTES = 20_000
 _MESSAGE_MARK = "stream-app: "
 
@@ -92,6 +95,7 @@ class Child:
                 return
             if self.is_stopping:
                 return
+            self._require_space()
             if code == EXIT_USAGE:
                 raise ChildError(self._complaint(code), code="child_refused")
             delay_seconds = limit.delay(time.monotonic())
@@ -104,6 +108,22 @@ class Child:
             self.restart_count += 1
             self._say(f"{self.command.name} ended ({_end_of(code)}) and is started again")
             await asyncio.sleep(delay_seconds)
+
+    def _require_space(self) -> None:
+        """Say that the disk is full, where it is: then not even the child's own words can be kept.
+
+        Raises
+        ------
+        ChildError
+            When it is.
+        """
+        folder = self._output_path.parent
+        if shutil.disk_usage(folder).free < SPACE_BYTES_MIN:
+            message = (
+                f"{self.command.name} ended, and no space is left in {folder}: free some and start again; "
+                "what was stored goes on from there"
+            )
+            raise ChildError(message, code="no_space")
 
     async def stop(self, patience_seconds: float) -> None:
         """End it in order, and by force when that takes too long."""

@@ -23,6 +23,7 @@ from stream_app.adapters.log.sqlite.role import WorkerRole
 from stream_app.adapters.log.sqlite.topic_tables import TopicPlan, ensure_plans, ensure_topics
 from stream_app.adapters.log.topics import Topics
 from stream_app.domain.errors import IncompatibleStateError, SettingsError, StreamAppError
+from tests.disks import mounted
 from tests.log.clients import read_all
 
 ROOT = Path(__file__).parents[2]
@@ -205,16 +206,9 @@ asyncio.run(main())
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MB, where this user may mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    """A file system of 6 MB."""
+    with mounted(tmp_path / "disk", "6m") as disk:
+        yield disk.folder
 
 
 def fill(path: Path, limit_bytes: int) -> tuple[int, str]:
