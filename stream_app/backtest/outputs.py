@@ -156,7 +156,9 @@ class ChangesFile:
         self._keys.append(hash_ids(changes.customer_ids))
         self._offsets.append(np.concatenate(([self._offset], ends[:-1])))
         self._offset = int(ends[-1])
-        self._file.write(b"\n".join(records) + b"\n")
+        # The empty one ends the last line: adding a byte to the end would copy all of them.
+        records.append(b"")
+        self._file.write(b"\n".join(records))
 
 
 class ScoresFile:

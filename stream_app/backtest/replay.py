@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stream_app.backtest.shards import Shards
+from stream_app.backtest.shards import Shards, join_applied
+from stream_app.backtest.stretch import Stretch
 from stream_app.domain.effects import Effects
 from stream_app.domain.events import MS_PER_DAY, EventBatch
 from stream_app.domain.knowledge import Knowledge
@@ -24,10 +26,13 @@ class Observer(Protocol):
     """Whoever wants to know what a replay brings about; called in the order of the run."""
 
     def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:
-        """Events were applied."""
+        """Events were applied; changes of ticks that came between them stand among theirs, in order."""
 
     def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
-        """Time passed by one or more ticks of a day, to the last of them; the knowledge is that of the sweeps."""
+        """Time passed by one or more ticks of a day, to the last of them; the knowledge is that of the sweeps.
+
+        Of ticks that came between events, the changes were told with these.
+        """
 
     def on_day(self, time_ms: int, knowledge: Knowledge) -> None:
         """Knowledge was renewed at the first tick of a UTC day; it holds for all that follows."""
@@ -118,13 +123,55 @@ class Replay:
             self.next_tick_ms = int(batch.times_ms[0]) // self.tick_ms * self.tick_ms
         start = 0
         while start < len(batch):
-            end = int(np.searchsorted(watermarks, self.next_tick_ms, side="left"))
-            if end > start:
-                self._apply(batch if end - start == len(batch) else batch.select(slice(start, end)))
-                start = end
-            else:
+            stretch = self._next_stretch(batch, watermarks, start)
+            end = start + len(stretch.events)
+            if end == start:
                 self._tick(int(watermarks[start]))
+            elif len(stretch.times_ms):
+                self._pass(stretch)
+            else:
+                self._apply(stretch.events)
+            start = end
         self.watermark_ms = int(watermarks[-1])
+
+    def _next_stretch(self, batch: EventBatch, watermarks: NDArray[np.int64], start: int) -> Stretch:
+        """Give the next events, to the first tick that has to be alone, with the ticks between them."""
+        assert self.next_tick_ms is not None
+        knowledge, day = self.in_force, self.next_tick_ms // MS_PER_DAY
+        # New knowledge comes into force at a tick, and is renewed at the first one of a day.
+        if day > self.renewed_day or self.learner.knowledge is not knowledge:
+            end = int(np.searchsorted(watermarks, self.next_tick_ms))
+            return Stretch.of(batch, watermarks, slice(start, end), np.empty(0, dtype=np.int64))
+        next_day_ms = (day + 1) * MS_PER_DAY
+        end = int(np.searchsorted(watermarks, next_day_ms))
+        until_ms = int(watermarks[end - 1]) if end == len(batch) else next_day_ms - 1
+        times_ms = np.arange(self.next_tick_ms, until_ms + 1, self.tick_ms)
+        together = self.shards.sweepable(times_ms, knowledge.scoring) if len(times_ms) else 0
+        if together < len(times_ms):
+            end = int(np.searchsorted(watermarks, times_ms[together]))
+        return Stretch.of(batch, watermarks, slice(start, end), times_ms[:together])
+
+    def _pass(self, stretch: Stretch) -> None:
+        """Apply events with ticks between them."""
+        knowledge, ticks_ms = self.in_force, stretch.ticks_before(self.shards.last_tick_ms)
+        started = time.perf_counter()
+        indices = stretch.split(self.shards.own_ticks(stretch.events.customer_ids, stretch.times_ms))
+        early, late = indices
+        applied = [self.shards.apply(stretch.events.select(early), knowledge, ticks_ms[early])]
+        applied_early = time.perf_counter()
+        swept = self.shards.ticks(stretch.times_ms, knowledge)
+        self.learner.take_in(swept.snapshots)
+        self.next_tick_ms = int(stretch.times_ms[-1]) + self.tick_ms
+        swept_all = time.perf_counter()
+        applied.append(self.shards.apply(stretch.events.select(late), knowledge, ticks_ms[late]))
+        effects, rest = stretch.interleave(join_applied(indices, applied), swept)
+        applied_late = time.perf_counter()
+        for observer in self.observers:
+            observer.on_batch(stretch.events, effects, knowledge)
+            observer.on_tick(int(stretch.times_ms[-1]), rest, knowledge)
+        self.durations.events += applied_early - started + applied_late - swept_all
+        self.durations.ticks += swept_all - applied_early
+        self.durations.outputs += time.perf_counter() - applied_late
 
     def _apply(self, events: EventBatch) -> None:
         knowledge = self.in_force

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,32 +43,39 @@ class Shards:
         """Give each customer's shard; shape `(n,)`."""
         return (hash_ids(ids) % np.uint64(len(self.engines))).astype(np.int64)
 
-    def apply(self, events: EventBatch, knowledge: Knowledge) -> Effects:
-        """Let events count; changes come in input order."""
+    def apply(self, events: EventBatch, knowledge: Knowledge, ticks_ms: NDArray[np.int64] | None = None) -> Effects:
+        """Let events count, as `Engine.apply`; changes come in input order."""
         if len(self.engines) == 1:
-            return self.engines[0].apply(events, knowledge)
-        shard = self.shard_of(events.customer_ids)
-        indices = [np.flatnonzero(shard == number) for number in range(len(self.engines))]
+            return self.engines[0].apply(events, knowledge, ticks_ms)
+        indices = self._places(events.customer_ids)
         parts = [
-            engine.apply(events.select(index), knowledge) for engine, index in zip(self.engines, indices, strict=True)
+            engine.apply(events.select(index), knowledge, None if ticks_ms is None else ticks_ms[index])
+            for engine, index in zip(self.engines, indices, strict=True)
         ]
-        is_duplicate = np.empty(len(events), dtype=np.bool_)
-        tiers_before = np.empty((len(events), parts[0].tiers_before.shape[1]), dtype=np.int8)
-        told = []
-        for index, part in zip(indices, parts, strict=True):
-            is_duplicate[index] = part.is_duplicate
-            tiers_before[index] = part.tiers_before
-            told.append(part.changes.at_events(index[part.changes.event_indices]))
-        changes = Changes.concatenate(told)
-        return Effects(
-            changes=changes.take(np.argsort(changes.event_indices, kind="stable")),
-            is_duplicate=is_duplicate,
-            tiers_before=tiers_before,
-            # Row numbers of different shards do not mix; who stores rows asks each engine.
-            touched_rows=np.empty(0, dtype=np.int64),
-            rescored_count=sum(part.rescored_count for part in parts),
-            suppressed_counts=np.sum([part.suppressed_counts for part in parts], axis=0),
-        )
+        return join_applied(indices, parts)
+
+    def own_ticks(self, ids: NDArray[np.bytes_], times_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tell at which of the next ticks customers are swept, as `Engine.own_ticks`."""
+        if len(self.engines) == 1:
+            return self.engines[0].own_ticks(ids, times_ms)
+        told = np.empty(len(ids), dtype=np.int64)
+        for engine, index in zip(self.engines, self._places(ids), strict=True):
+            told[index] = engine.own_ticks(ids[index], times_ms)
+        return told
+
+    def sweepable(self, times_ms: NDArray[np.int64], scoring: Scoring) -> int:
+        """Give how many of the next ticks can be swept together, as `Engine.sweepable`."""
+        return min(engine.sweepable(times_ms, scoring) for engine in self.engines)
+
+    @property
+    def last_tick_ms(self) -> int:
+        """The last tick, the same for all engines."""
+        return self.engines[0].last_tick_ms
+
+    def _places(self, ids: NDArray[np.bytes_]) -> list[NDArray[np.int64]]:
+        """Give the places of each engine's customers among some."""
+        shard = self.shard_of(ids)
+        return [np.flatnonzero(shard == number) for number in range(len(self.engines))]
 
     def ticks(self, times_ms: NDArray[np.int64], knowledge: Knowledge) -> Effects:
         """Let time pass, as `Engine.ticks`."""
@@ -92,3 +99,33 @@ class Shards:
     def populations(self) -> NDArray[np.int64]:
         """Shape `(n_axes, n_tiers_max + 2)`, as `Engine.populations`."""
         return np.asarray(np.sum([engine.populations() for engine in self.engines], axis=0), dtype=np.int64)
+
+
+def join_applied(indices: Sequence[NDArray[np.int64]], parts: Sequence[Effects]) -> Effects:
+    """Put the effects of parts of a batch together; changes are sorted by the event at which they came.
+
+    Parameters
+    ----------
+    indices
+        For each part, shape `(n_part,)`: places of its events in the batch; each event is in one part.
+    parts
+        What the engines told of them.
+    """
+    event_count = sum(map(len, indices))
+    is_duplicate = np.empty(event_count, dtype=np.bool_)
+    tiers_before = np.empty((event_count, parts[0].tiers_before.shape[1]), dtype=np.int8)
+    told = []
+    for index, part in zip(indices, parts, strict=True):
+        is_duplicate[index] = part.is_duplicate
+        tiers_before[index] = part.tiers_before
+        told.append(part.changes.at_events(index[part.changes.event_indices]))
+    changes = Changes.concatenate(told)
+    return Effects(
+        changes=changes.take(np.argsort(changes.event_indices, kind="stable")),
+        is_duplicate=is_duplicate,
+        tiers_before=tiers_before,
+        # Row numbers of different shards do not mix; who stores rows asks each engine.
+        touched_rows=np.empty(0, dtype=np.int64),
+        rescored_count=sum(part.rescored_count for part in parts),
+        suppressed_counts=np.sum([part.suppressed_counts for part in parts], axis=0),
+    )

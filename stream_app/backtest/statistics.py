@@ -267,7 +267,8 @@ class BacktestStatistics:
                 self._purchase_counts[period] = np.zeros((self._n_axes, self._n_states), dtype=np.int64)
             for axis in range(self._n_axes):
                 of_axis = states[here, axis]
-                self._revenue[period][axis] += np.bincount(of_axis, amounts[here], minlength=self._n_states)
+                # One after the other, so that the sums do not depend on where batches end.
+                np.add.at(self._revenue[period][axis], of_axis, amounts[here])
                 self._purchase_counts[period][axis] += np.bincount(of_axis, minlength=self._n_states)
 
     def _note_largest_purchase(self, amounts: NDArray[np.float64], customer_ids: NDArray[np.bytes_]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,36 @@ TIME_MIN_MS = 0
 """Earliest event time, 1970-01-01 UTC: rows keep seconds since then in 32 bits without a sign."""
 TIME_MAX_MS = (2**32 - 1) * MS_PER_SECOND
 """Latest event time, in the year 2106, for the same reason."""
+
+
+class ChosenIds(Sequence[str]):
+    """Some of the ids of a batch, looked up when somebody asks: few of them are ever read.
+
+    Parameters
+    ----------
+    ids
+        Of the batch.
+    index
+        Shape `(n,)`: which of them, in which order.
+    """
+
+    def __init__(self, ids: Sequence[str], index: NDArray[np.int64]) -> None:
+        self._ids, self._index = ids, index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        """Give one id, or some of them."""
+        if isinstance(index, slice):
+            return ChosenIds(self._ids, self._index[index])
+        return self._ids[int(self._index[index])]
 
 
 class Family(IntEnum):
@@ -102,7 +133,7 @@ class EventBatch:
         ids = self.event_ids
         return EventBatch(
             customer_ids=self.customer_ids[index],
-            event_ids=ids[index] if isinstance(index, slice) else [ids[place] for place in index.tolist()],
+            event_ids=ids[index] if isinstance(index, slice) else ChosenIds(ids, index),
             event_keys=self.event_keys[index],
             times_ms=self.times_ms[index],
             families=self.families[index],

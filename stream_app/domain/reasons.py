@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 REASONS_MAX = 5
 """Most reasons that one change tells."""
+UNTOLD = -1
+"""Stands for a term that does not count yet, and is not told."""
 
 Describer = Callable[[NDArray[np.float64], NDArray[np.float64], str], list[str]]
 """Turns a term's values, its typical values, both of shape `(n,)`, and the reporting currency into n sentence parts."""
@@ -129,8 +131,12 @@ def explain_columns(
     told = explanations(terms, term_values, contributions, currency, scale)
     names, gains = [term.name for term in terms], told.gains.T.tolist()
     return [
-        [Reason(term=names[place], contribution=gains[place][row], text=told.texts[place][row]) for place in order]
-        for row, order in enumerate(told.orders)
+        [
+            Reason(term=names[place], contribution=gains[place][row], text=told.texts[place][row])
+            for place in order
+            if place != UNTOLD
+        ]
+        for row, order in enumerate(told.orders.tolist())
     ]
 
 
@@ -145,12 +151,13 @@ class Explanations:
     texts
         For each term, n sentence parts.
     orders
-        Length n: which terms are told, the largest contribution in either direction first, at most `REASONS_MAX`.
+        Shape `(n, n_told_max)`, int8: which terms are told, the largest contribution in either direction first, at most
+        `REASONS_MAX`; `UNTOLD` in the place of a term that is not.
     """
 
     gains: NDArray[np.float64]
     texts: list[list[str]]
-    orders: list[list[int]]
+    orders: NDArray[np.int8]
 
 
 def explanations(
@@ -189,14 +196,14 @@ def explanations(
         term.describe(np.ascontiguousarray(told_values[:, place]), np.ascontiguousarray(typicals[:, place]), currency)
         for place, term in enumerate(terms)
     ]
-    orders: list[list[int]] = np.argsort(-np.abs(gains), axis=1, kind="stable")[:, :REASONS_MAX].tolist()
+    orders = np.argsort(-np.abs(gains), axis=1, kind="stable")[:, :REASONS_MAX]
     # A term that does not count yet says nothing.
     waiting = [place for place, term in enumerate(terms) if term.since > Evidence.NONE]
     is_told = np.ones(values.shape, dtype=np.bool_)
     is_told[:, waiting] = (values[:, waiting] != 0.0) | (gains[:, waiting] != 0.0)
     if not is_told.all():
-        orders = [[place for place in order if own[place]] for order, own in zip(orders, is_told.tolist(), strict=True)]
-    return Explanations(gains, texts, orders)
+        orders = np.where(np.take_along_axis(is_told, orders, axis=1), orders, UNTOLD)
+    return Explanations(gains, texts, orders.astype(np.int8))
 
 
 def _in_currency(terms: Sequence[Term], values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:

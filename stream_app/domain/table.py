@@ -117,6 +117,14 @@ class CustomerTable:
             rows[missing] = new_rows[inverse]
         return rows
 
+    def turns_of(self, ids: NDArray[np.bytes_]) -> NDArray[np.uint16]:
+        """Give the turns of customers, known or not; shape `(n,)`, of the 28-day cycle or of the sweep's period."""
+        rows = self.find(ids)
+        turns = self.turns.of_rows(rows)
+        unknown = np.flatnonzero(rows < 0)
+        turns[unknown] = turns_of(ids[unknown])
+        return turns
+
     def gather(self, rows: NDArray[np.int64]) -> RowBlock:
         """Copy rows into a block; shape `(n,)`."""
         block: RowBlock = np.take(self._bytes[: self._count], rows).view(self._dtype)

@@ -90,6 +90,31 @@ class TurnOrder:
             parts.append(np.flatnonzero((waiting >= low) & (waiting <= high)) + len(self._sorted_rows))
         return np.concatenate(parts)
 
+    def of_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """Give the turns of rows within the period; shape `(n,)`, undefined for row -1."""
+        return np.take(self._turns, rows)
+
+    def spans_of(self, turns: NDArray[np.uint16], after_ms: int, until_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tell in which of several spans turns come: each reaches from the end of the one before to its own end.
+
+        Parameters
+        ----------
+        turns
+            Shape `(n,)`.
+        after_ms
+            Where the first span begins.
+        until_ms
+            Shape `(n_spans,)`, rising: where spans end; all of them less than a period together.
+
+        Returns
+        -------
+        NDArray[np.int64]
+            Shape `(n,)`: the places of the spans; `n_spans` for turns that come in none of them.
+        """
+        after = after_ms // MS_PER_MINUTE
+        minutes_to_turn = (turns.astype(np.int64) - after - 1) % self._period
+        return np.searchsorted(until_ms // MS_PER_MINUTE - after, minutes_to_turn, side="right")
+
     def all_rows(self) -> NDArray[np.int64]:
         """Give the numbers of all rows that are not erased, rising; shape `(n,)`."""
         if not self._erased_count:

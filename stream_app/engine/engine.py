@@ -61,7 +61,7 @@ class Engine:
         """Score functions by the name of their axis, in the policy's order."""
         return self._rater.functions
 
-    def apply(self, events: EventBatch, knowledge: Knowledge) -> Effects:
+    def apply(self, events: EventBatch, knowledge: Knowledge, ticks_ms: NDArray[np.int64] | None = None) -> Effects:
         """Let events count, each on its own, in their order.
 
         Parameters
@@ -70,6 +70,9 @@ class Engine:
             The n events.
         knowledge
             The version in force; its scoring is that of the last tick.
+        ticks_ms
+            Shape `(n,)`: the last tick before each event, where events come together that have ticks between them; see
+            `own_ticks`. None: the engine's last tick, for all.
 
         Returns
         -------
@@ -91,7 +94,7 @@ class Engine:
         held = known["held"].copy()
 
         after = remember(known, Facts.of(events, applied), rounds, self._half_lives)
-        as_of_ms = np.maximum(after["clock_ms"], self.last_tick_ms)
+        as_of_ms = np.maximum(after["clock_ms"], self.last_tick_ms if ticks_ms is None else ticks_ms[applied])
         moment = Moment(rounds, self._rater.is_rated(after), as_of_ms, Cause.EVENT)
         block = after if rounds.is_single else take_rows(after, rounds.last_places)
         enter_keys(block, events.event_keys[applied], rounds)
@@ -159,12 +162,32 @@ class Engine:
         parts = []
         times_ms = times_ms[times_ms > self.last_tick_ms]
         while len(times_ms):
-            together = self._sweepable(times_ms, knowledge.scoring)
+            together = self.sweepable(times_ms, knowledge.scoring)
             parts += self._pass_time(times_ms[:together], knowledge)
             times_ms = times_ms[together:]
         return join_ticks(parts) if parts else no_effects(len(self.policy.axes))
 
-    def _sweepable(self, times_ms: NDArray[np.int64], scoring: Scoring) -> int:
+    def own_ticks(self, ids: NDArray[np.bytes_], times_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tell at which of the next ticks, that can be swept together, customers are swept.
+
+        A customer's events before that tick can be applied before all of these ticks, those behind it after all of
+        them: nobody else's events and sweeps change what becomes of the customer.
+
+        Parameters
+        ----------
+        ids
+            Shape `(n,)`, dtype `S<width>`: customers, known or not.
+        times_ms
+            Shape `(n_ticks,)`, rising, in milliseconds since 1970-01-01 UTC.
+
+        Returns
+        -------
+        NDArray[np.int64]
+            Shape `(n,)`: places in `times_ms`; `n_ticks` for those who are swept at none of them.
+        """
+        return self.table.turns.spans_of(self.table.turns_of(ids), self.last_tick_ms, times_ms)
+
+    def sweepable(self, times_ms: NDArray[np.int64], scoring: Scoring) -> int:
         """Give how many of the next ticks can be swept together: nobody twice, and no new term sums between them."""
         if self.last_tick_ms == NO_TICK_MS or self._is_switch(scoring):
             return 1

@@ -20,8 +20,9 @@ from stream_app.domain.table import CustomerTable
 from stream_app.domain.tiers import position
 from stream_app.engine.census import Census, with_terms
 
-CHUNK_ROWS = 4096
-"""Rows that a sweep works on at a time: 3 MB, so that they stay in the cache of a core."""
+CHUNK_ROWS = 8192
+"""Rows that a sweep works on at a time: with 4,096 a quarter more time goes into calls of numpy, with 65,536 a third
+more into memory beyond the caches (measured)."""
 
 
 class Rater:
@@ -78,9 +79,14 @@ class Rater:
         standing = Standing.of(block)
         buckets_before = standing.buckets.copy()
         axes = []
-        customers = Customers(after, moment.as_of_ms, knowledge.scoring, self.layout)
+        # Nobody reads the scores of customers who are not rated.
+        told = None if moment.is_rated.all() else np.flatnonzero(moment.is_rated)
+        rows, as_of_ms = (after, moment.as_of_ms) if told is None else (take_rows(after, told), moment.as_of_ms[told])
+        customers = Customers(rows, as_of_ms, knowledge.scoring, self.layout)
         for place, (axis, function) in enumerate(zip(self.policy.axes, self.functions.values(), strict=True)):
             scored = weigh(function.bases(customers), knowledge.scoring.weights[axis.name])
+            if told is not None:
+                scored = _spread(scored, told, len(after))
             rule = (knowledge.axes[axis.name], axis.confirmation_ms, function.bucket_width)
             axes.append(settle_axis(standing, place, scored, moment, rule))
         changes, places = Changes.none(len(axes)), np.empty(0, dtype=np.int64)
@@ -125,3 +131,12 @@ class Rater:
         for start in range(0, len(live), CHUNK_ROWS):
             rows = live[start : start + CHUNK_ROWS]
             yield rows, self.table.gather(rows)
+
+
+def _spread(
+    scored: tuple[NDArray[np.float64], NDArray[np.float64]], index: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Put terms and scores of some rows to their places among all, of which the others have 0."""
+    terms, scores = np.zeros((count, scored[0].shape[1])), np.zeros(count)
+    terms[index], scores[index] = scored
+    return terms, scores

@@ -45,8 +45,8 @@ class RecordingEngine(Engine):
         super().__init__(policy)
         self.effects: list[tuple[Effects, Knowledge, list[int], list[str]]] = []
 
-    def apply(self, events: EventBatch, knowledge: Knowledge) -> Effects:
-        effects = super().apply(events, knowledge)
+    def apply(self, events: EventBatch, knowledge: Knowledge, ticks_ms: NDArray[np.int64] | None = None) -> Effects:
+        effects = super().apply(events, knowledge, ticks_ms)
         self.effects.append((effects, knowledge, events.positions.tolist(), list(events.event_ids)))
         return effects
 

@@ -10,7 +10,7 @@ import orjson
 from numpy.typing import NDArray
 
 from stream_app.adapters.codec.wire_text import write_numbers
-from stream_app.domain.reasons import Scale, Term, explanations
+from stream_app.domain.reasons import UNTOLD, Scale, Term, explanations
 
 _TEXTS_KEPT = 4096
 
@@ -45,9 +45,9 @@ class ReasonWriter:
             for place, (begin, texts) in enumerate(zip(self._begins, told.texts, strict=True))
         ]
         picks = self._picks
+        orders = told.orders.view(f"V{told.orders.shape[1]}").reshape(-1).tolist()
         return [
-            b",".join(picks[order](reasons))
-            for order, reasons in zip(map(tuple, told.orders), zip(*columns, strict=True), strict=True)
+            b",".join(picks[order](reasons)) for order, reasons in zip(orders, zip(*columns, strict=True), strict=True)
         ]
 
 
@@ -61,9 +61,10 @@ class _Ends(dict[str, bytes]):
         return written
 
 
-class _Picks(dict[tuple[int, ...], _Pick]):
-    """Functions that pick the reasons to be told, in their order."""
+class _Picks(dict[bytes, _Pick]):
+    """Functions that pick the reasons to be told, in their order, by a row of `Explanations.orders`."""
 
-    def __missing__(self, order: tuple[int, ...]) -> _Pick:
-        pick = self[order] = itemgetter(*order) if len(order) > 1 else lambda reasons: tuple(reasons[p] for p in order)
+    def __missing__(self, row: bytes) -> _Pick:
+        order = [place for place in np.frombuffer(row, dtype=np.int8).tolist() if place != UNTOLD]
+        pick = self[row] = itemgetter(*order) if len(order) > 1 else lambda reasons: tuple(reasons[p] for p in order)
         return pick

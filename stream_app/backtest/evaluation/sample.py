@@ -80,13 +80,16 @@ class CustomerSample:
     def on_batch(self, events: EventBatch, effects: Effects, knowledge: Knowledge) -> None:
         """Take events, of which what sampled customers bought and returned will be kept."""
         del knowledge
-        self._taken.append(
-            (events.customer_ids, events.times_ms, events.amounts, events.families, effects.is_duplicate)
-        )
-        self._taken_count += len(events)
-        # Ticks cut the events into small batches, and each call of numpy costs.
-        if self._taken_count >= _TAKEN_MAX:
-            self._keep_taken()
+        columns = (events.customer_ids, events.times_ms, events.amounts, events.families, effects.is_duplicate)
+        start = 0
+        # Ticks cut the events into small batches, and each call of numpy costs. The sample does not depend on the cuts.
+        while start < len(events):
+            end = min(start + _TAKEN_MAX - self._taken_count, len(events))
+            self._taken.append(tuple(column[start:end] for column in columns))
+            self._taken_count += end - start
+            start = end
+            if self._taken_count == _TAKEN_MAX:
+                self._keep_taken()
 
     def on_tick(self, time_ms: int, effects: Effects, knowledge: Knowledge) -> None:
         """Keep nothing: a tick has no events."""
