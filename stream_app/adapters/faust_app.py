@@ -18,7 +18,7 @@ from stream_app.adapters.log.delivery import (
     EXIT_TRY_AGAIN,
     POSITION_HEADER,
 )
-from stream_app.adapters.log.errors import LogError
+from stream_app.adapters.log.errors import LogError, UnusableLogError
 from stream_app.adapters.log.kafka.clients import HEARTBEAT_MS, SESSION_TIMEOUT_MS
 from stream_app.adapters.log.kafka.transport import broker_urls, register_transport
 from stream_app.adapters.log.port import TopicPartition
@@ -116,7 +116,7 @@ class HostedApp(faust.App):
             await self.ownership.take(assigned, generation, self._source)
         except (StreamAppError, LogError) as error:
             # The runtime has said already how the process ends, unless the error is of the assignment itself.
-            code = EXIT_REFUSED if isinstance(error, StreamAppError) else EXIT_TRY_AGAIN
+            code = EXIT_REFUSED if isinstance(error, StreamAppError | UnusableLogError) else EXIT_TRY_AGAIN
             self.ending.call(code, f"partitions could not be taken over: {error}")
             await self.wait_until_stopped()
         except Exception as error:

@@ -45,7 +45,8 @@ class Ending:
         if self._is_called:
             return
         self._is_called, self.code, self.reason = True, int(code), reason
-        logger.error("worker ends code=%s reason=%s", int(code), reason)
+        # The reason is said at the very end, once.
+        logger.info("worker ends code=%s reason=%s", int(code), reason)
         if self._worker is not None:
             self._worker.stop_soon()
 

@@ -30,7 +30,7 @@ def feed(
     import time
 
     from stream_app.adapters.event_files import EventLogOptions
-    from stream_app.adapters.log.errors import LogError
+    from stream_app.adapters.log.errors import LogError, UnusableLogError
     from stream_app.adapters.log.opening import open_log
     from stream_app.adapters.log.topics import Topics
     from stream_app.adapters.policy_file import load_policy
@@ -52,6 +52,8 @@ def feed(
     )
     try:
         asyncio.run(told)
+    except UnusableLogError:
+        raise
     except LogError as error:
         typer.echo(f"stream-app: {error}", err=True)
         raise typer.Exit(EXIT_TRY_AGAIN) from error

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from stream_app.adapters.log.errors import FencedError, LogError
+from stream_app.adapters.log.errors import FencedError, LogError, UnusableLogError
 
 FAILURES_MAX = 3
 """Errors of the log within a minute after which a supervisor has to begin anew."""
@@ -35,6 +35,8 @@ async def keep_working(
     ------
     FencedError
         At once: somebody else owns what was worked on.
+    UnusableLogError
+        At once: a person has to mend something.
     LogError
         After too many errors, or when there is no beginning anew.
     """
@@ -44,7 +46,7 @@ async def keep_working(
             await work()
         except ClosedError:
             return
-        except FencedError:
+        except (FencedError, UnusableLogError):
             raise
         except LogError as error:
             failed(error)

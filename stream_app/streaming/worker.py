@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
-from stream_app.adapters.log.errors import FencedError, LogError
+from stream_app.adapters.log.errors import FencedError, LogError, UnusableLogError
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition
 from stream_app.adapters.log.topics import Topics
 from stream_app.domain.errors import StreamAppError
@@ -180,7 +180,7 @@ class Worker:
         """Open a task; what cannot be mended here ends the process, and brokers that are away are tried again."""
         try:
             return await open_it()
-        except StreamAppError as error:
+        except (StreamAppError, UnusableLogError) as error:
             self._end(ExitCode.REFUSED, f"{name}: {error}")
             raise
         except LogError as error:
@@ -201,10 +201,10 @@ class Worker:
             await asyncio.sleep(FENCED_WAIT_S)
             if name not in self._revoking:
                 self._end(ExitCode.TRY_AGAIN, f"{name}: another worker owns it, but it was not revoked here")
+        except (StreamAppError, UnusableLogError) as error:
+            self._end(ExitCode.REFUSED, f"{name}: {error}")
         except LogError as error:
             self._end(ExitCode.TRY_AGAIN, f"{name}: {error}")
-        except StreamAppError as error:
-            self._end(ExitCode.REFUSED, f"{name}: {error}")
         except asyncio.CancelledError:
             raise
         except BaseException as error:

@@ -13,5 +13,9 @@ class LogError(Exception):
     """
 
 
+class UnusableLogError(LogError):
+    """The log cannot be used until a person has mended something: a full disk, a damaged page."""
+
+
 class FencedError(LogError):
     """A newer writer of the same name exists: somebody else owns the partition now."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from stream_app.adapters.log.errors import LogError
+from stream_app.adapters.log.errors import LogError, UnusableLogError
 from stream_app.adapters.log.urls import SqliteUrl
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
 
@@ -199,6 +199,9 @@ _ACTIONS: Final = {
     sqlite3.SQLITE_IOERR: "reading or writing failed; check the disk (is it full?) and start again",
 }
 
+_FOR_A_PERSON: Final = _ACTIONS.keys() - {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR}
+"""Faults that trying again does not mend."""
+
 
 def explain(path: Path, error: sqlite3.Error) -> str:
     """Say in one line what a fault of SQLite means and what to do.
@@ -234,7 +237,9 @@ def running(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise LogError(explain(path, error)) from error
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        kind = UnusableLogError if code in _FOR_A_PERSON else LogError
+        raise kind(explain(path, error)) from error
 
 
 @contextmanager

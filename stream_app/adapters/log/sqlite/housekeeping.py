@@ -7,7 +7,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from stream_app.adapters.log.errors import LogError
+from stream_app.adapters.log.errors import UnusableLogError
 from stream_app.adapters.log.sqlite.compaction import due_pass
 from stream_app.adapters.log.sqlite.reading import batch_key
 from stream_app.adapters.log.sqlite.truncating import truncate_some
@@ -61,7 +61,7 @@ class Housekeeper:
                 await asyncio.sleep(0)
         except ValueError as error:
             message = f"log {self._path} is damaged in a compacted topic ({error}); restore a copy"
-            raise LogError(message) from error
+            raise UnusableLogError(message) from error
 
 
 def _with_retention(connection: sqlite3.Connection) -> list[tuple[int, int]]:

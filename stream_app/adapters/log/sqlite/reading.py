@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
-from stream_app.adapters.log.errors import LogError
+from stream_app.adapters.log.errors import UnusableLogError
 from stream_app.adapters.log.sqlite.batches import Record, unpack
 from stream_app.adapters.log.sqlite.file import OFFSET_BITS, open_file, running
 from stream_app.adapters.log.sqlite.topic_tables import PartitionIds
@@ -198,4 +198,4 @@ class PartitionReader:
                 f"log {self._path} is damaged at {self._name} offset {first} ({type(error).__name__}: {error}); "
                 "restore a copy, or name a new file and produce the events again"
             )
-            raise LogError(message) from error
+            raise UnusableLogError(message) from error

@@ -162,7 +162,7 @@ class Committer:
                     write = self._write_one if is_alone else self._write_apart
                     results.append(batches if isinstance(batches, LogError) else write(submission, batches, now_ms))
         except LogError as error:
-            return [error] if is_alone else [LogError(str(error)) for _ in submissions]
+            return [error] if is_alone else [type(error)(str(error)) for _ in submissions]
         for batches in packed:
             if not isinstance(batches, LogError):
                 self._bytes_since_checkpoint += sum(len(batch.body) for part in batches for batch in part)
