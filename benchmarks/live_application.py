@@ -33,7 +33,7 @@ VERSION = 1_000_000
 """Of the knowledge that is put into force: above all that a learner could publish meanwhile."""
 _APPEND_RECORDS = 5_000
 _WAIT_S = 600.0
-_POLL_S = 0.02
+_POLL_S = 0.1
 
 
 def learned_knowledge(scale: Scale) -> Knowledge:

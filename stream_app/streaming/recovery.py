@@ -11,8 +11,8 @@ from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.shard import Shard, ShardSetup
 from stream_app.streaming.state_reader import StateReader
 
-FOREIGN_TRANSACTION_S = 20.0
-"""How long an open transaction of somebody else is waited for: brokers end ours after 15 s."""
+FOREIGN_TRANSACTION_S = 30.0
+"""How long an open transaction of somebody else is waited for: brokers end ours after 15 s, and look every 10 s."""
 POLL_S = 0.2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ BACKLOG_MS = 10 * MS_PER_MINUTE
 """A shard whose last tick is older works off a backlog."""
 BACKLOG_WAIT_S = 120.0
 """How long a day's knowledge is waited for in a backlog: a worker that dies is replaced in a quarter of that."""
+POSITIONS_S = 0.2
+"""Time between two commits that tell positions: only those who measure lag go by them, and on Kafka they cost two of a
+commit's five round trips."""
 LIVE_WAIT_S = 2.0
 """The same for a shard that is up to date: events are not to wait for somebody who is away."""
 _logger = logging.getLogger(__name__)
@@ -77,6 +81,9 @@ class ShardTask:
         self._gave_up = False
         self._writer: Writer | None = None
         self._shard: Shard | None = None
+        self._positions_told_at = -math.inf
+        self._has_untold_positions = False
+        self._truncating: asyncio.Task[None] | None = None
         self.progress_count = 0
         services.feed.listen(self._wake.set)
 
@@ -95,6 +102,7 @@ class ShardTask:
         """Take the partition over: fence earlier owners, recover, and say where to go on in events and ticks."""
         started = time.perf_counter()
         self._shard = None
+        self._positions_told_at, self._has_untold_positions = -math.inf, False
         self._writer = await self._services.log.writer(f"{self._setup.topics.app}-shard-{self._setup.partition}")
         self._shard = await recover_shard(self._services.log, self._services.feed, self._setup)
         progress = self._shard.progress
@@ -139,7 +147,14 @@ class ShardTask:
     async def close(self) -> None:
         """Begin nothing more, let the running commit end, and give up the writer. `run` must end before."""
         self._services.feed.forget(self._wake.set)
+        if self._truncating is not None:
+            await self._truncating
         if self._writer is not None:
+            try:
+                await self._tell_positions()
+            except LogError as error:
+                # They only say how large the lag is; whoever takes over tells them again.
+                _logger.info("positions not told topic=%s partition=%d error=%s", *self._events, error)
             await self._writer.close()
             self._writer = None
         self._services.observer.revoked(self._setup.partition)
@@ -185,7 +200,7 @@ class ShardTask:
                     await self._work_off(run)
                 await self._commit()
             elif not self._waiting_ticks:
-                await self._wake.wait()
+                await self._wait_for_work()
 
     async def _work_off(self, records: Sequence[LogRecord]) -> None:
         """Use records up, which are events, or a command on its own; what is left is to be committed."""
@@ -287,13 +302,38 @@ class ShardTask:
         shard, services = self.shard, self._services
         outgoing = shard.write(services.feed.newest_version)
         started = time.perf_counter()
-        offsets = await self._writer.commit(outgoing, shard.positions)
+        offsets = await self._writer.commit(outgoing, self._due_positions())
         shard.report.seconds["commit"] += time.perf_counter() - started
         report, truncation = shard.committed(offsets[-1])
         self.progress_count += 1
         services.observer.committed(report, shard.standing(self.inbox.end))
-        if truncation is not None:
-            await self._truncate(truncation)
+        # The next batch does not wait for it. Where one still runs, the next one will do what this one would have done.
+        if truncation is not None and (self._truncating is None or self._truncating.done()):
+            self._truncating = asyncio.create_task(self._truncate(truncation))
+
+    def _due_positions(self) -> dict[TopicPartition, int]:
+        now = asyncio.get_running_loop().time()
+        self._has_untold_positions = now - self._positions_told_at < POSITIONS_S
+        if self._has_untold_positions:
+            return {}
+        self._positions_told_at = now
+        return self.shard.positions
+
+    async def _wait_for_work(self) -> None:
+        """Wait until there is something to do; if that takes long, say first how far this has come."""
+        if self._has_untold_positions:
+            try:
+                async with asyncio.timeout(POSITIONS_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._tell_positions()
+        else:
+            await self._wake.wait()
+
+    async def _tell_positions(self) -> None:
+        if self._writer is not None and self._has_untold_positions:
+            await self._writer.commit([], self.shard.positions)
+            self._has_untold_positions = False
 
     async def _truncate(self, before: int) -> None:
         try:

@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("crashing_worker.py")
 DEADLINE_S = 300.0
 POLL_S = 0.05
+CLOSE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -121,11 +122,16 @@ class World:
         self.kill_count += 1
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers in order: one that is killed may leave a transaction open for half a minute."""
         for process in self.workers:
             process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
+            process.terminate()
+        for process in self.workers:
+            try:
+                process.wait(CLOSE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         self.workers.clear()
 
     def progress(self) -> int:

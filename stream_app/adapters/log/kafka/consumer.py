@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final, NamedTuple, cast
 
@@ -45,8 +44,6 @@ PARTITION_FETCH_BYTES: Final = 2_097_152
 """Some 14,000 events that were not compressed: a backlog comes in large pieces, and 100 partitions fit in memory."""
 POLL_RECORDS_MAX: Final = 8192
 """Parsing more at once would keep the interpreter from the event loop for longer than 20 ms."""
-SWITCH_INTERVAL_S: Final = 0.0005
-"""The consumer's thread and the event loop hand the interpreter over after 5 ms by default: much of the latency."""
 PARTIAL_POLL_S: Final = 0.01
 """How long a poll may take while some partitions are left out: one that comes back in is seen after it."""
 MAX_POLL_INTERVAL_MS: Final = 1_000_000
@@ -178,11 +175,6 @@ class BatchConsumer(faust_aiokafka.Consumer):
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
-    async def on_start(self) -> None:
-        """Let the two threads take turns at short intervals."""
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        await super().on_start()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
         """Poll once: one message per partition that has something new.

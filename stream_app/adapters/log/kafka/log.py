@@ -15,6 +15,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.kafka.clients import REQUEST_TIMEOUT_MS, common_settings, new_reader
+from stream_app.adapters.log.kafka.loop_thread import LoopThread
 from stream_app.adapters.log.kafka.writer import CLOSE_TIMEOUT_S, KafkaWriter, all_of, opened_producer, sent
 from stream_app.adapters.log.port import Bounds, LogRecord, Outgoing, TopicPartition, Writer
 
@@ -50,6 +51,7 @@ class KafkaLog:
         self._appender: AIOKafkaProducer | None = None
         self._appender_lock = asyncio.Lock()
         self._writers: list[KafkaWriter] = []
+        self._writing: LoopThread | None = None
         self._known: dict[str, int] = {}
 
     async def start(self) -> None:
@@ -69,6 +71,9 @@ class KafkaLog:
         for writer in self._writers:
             await writer.close()
         self._writers.clear()
+        if self._writing is not None:
+            await self._writing.stop()
+            self._writing = None
         clients = [self._appender, self._committed_view, self._full_view]
         self._appender = self._committed_view = self._full_view = None
         for client in clients:
@@ -80,7 +85,11 @@ class KafkaLog:
 
     async def writer(self, name: str) -> Writer:
         """Open the writer of an owner; from here on earlier ones of this name can commit no more."""
-        writer = KafkaWriter(name, await opened_producer(self._bootstrap, name), self._group)
+        if self._writing is None:
+            self._writing = LoopThread("kafka-writers")
+            self._writing.start()
+        producer = await self._writing.run(opened_producer(self._bootstrap, name))
+        writer = KafkaWriter(name, producer, self._group, self._writing)
         self._writers = [each for each in self._writers if not each.is_closed]
         self._writers.append(writer)
         return writer

@@ -14,6 +14,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 from stream_app.adapters.log.errors import FencedError, LogError
 from stream_app.adapters.log.kafka.batches import build_batches
 from stream_app.adapters.log.kafka.clients import new_producer
+from stream_app.adapters.log.kafka.loop_thread import LoopThread
 from stream_app.adapters.log.port import Outgoing, TopicPartition
 
 OPEN_TIMEOUT_S = 60.0
@@ -96,21 +97,28 @@ async def sent(producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> list
 class KafkaWriter:
     """The right to commit in the name of one owner.
 
+    A commit has some eight round trips. In the event loop of the shards, each would wait until another shard has worked
+    off its batch; so they are made in a thread that does nothing else.
+
     Parameters
     ----------
     name
         The transactional id.
     producer
-        A started producer of this id.
+        A producer of this id, started in the thread.
     group
         To whom positions are told.
+    thread
+        Where the producer lives.
     """
 
-    def __init__(self, name: str, producer: AIOKafkaProducer, group: str) -> None:
+    def __init__(self, name: str, producer: AIOKafkaProducer, group: str, thread: LoopThread) -> None:
         self._name = name
         self._producer = producer
         self._group = group
+        self._thread = thread
         self._death: LogError | None = None
+        self._is_committing = False
         self.is_closed = False
 
     async def commit(self, outgoing: Sequence[Outgoing], positions: Mapping[TopicPartition, int]) -> list[int]:
@@ -120,6 +128,10 @@ class KafkaWriter:
         if self.is_closed:
             message = f"writer {self._name!r} is closed: open a new one, and recover"
             raise LogError(message)
+        return await self._thread.run(self._commit(outgoing, positions))
+
+    async def _commit(self, outgoing: Sequence[Outgoing], positions: Mapping[TopicPartition, int]) -> list[int]:
+        self._is_committing = True
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 return await self._transaction(outgoing, positions)
@@ -130,6 +142,8 @@ class KafkaWriter:
             if told is error:
                 raise
             raise told from error
+        finally:
+            self._is_committing = False
 
     async def _transaction(self, outgoing: Sequence[Outgoing], positions: Mapping[TopicPartition, int]) -> list[int]:
         await self._producer.begin_transaction()
@@ -151,7 +165,11 @@ class KafkaWriter:
         if self.is_closed:
             return
         self.is_closed = True
-        if self._death is not None:
+        await self._thread.run(self._close())
+
+    async def _close(self) -> None:
+        # A commit that was cancelled may not have noticed yet.
+        if self._death is not None or self._is_committing:
             # The next writer of this name, or the transaction timeout, aborts what it has left open.
             await dropped(self._producer)
             return
