@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from benchmarks.live_application import Events, LiveApplication, learned_knowledge
@@ -23,7 +24,7 @@ from benchmarks.pipeline import PARTITIONS, use_all_cores
 from benchmarks.scale import Scale
 from stream_app.adapters.log.opening import open_log
 from stream_app.adapters.log.partitioning import partitions_of
-from stream_app.adapters.log.port import Outgoing
+from stream_app.adapters.log.port import Outgoing, TopicPartition
 
 REQUESTS_PER_SECOND = 500
 EVENTS_PER_SECOND = 10_000
@@ -32,6 +33,7 @@ CONNECTIONS = 32
 SECONDS_FULL, SECONDS_QUICK = 15, 1
 CEILING_MS = 10.0
 READY_SECONDS_MAX = 120.0
+CATCH_UP_SECONDS_MAX = 600.0
 
 
 def run(scale: Scale) -> list[Measurement]:
@@ -54,6 +56,7 @@ async def _run(scale: Scale, folder: Path) -> list[Measurement]:
         topics = application.topics
         with serving(path, "--app", topics.app, "--events", topics.events) as (address, started):
             ready_seconds = await _until_ready(address) - started
+            await _until_all_is_read(application, address)
             seconds = SECONDS_FULL if scale.is_full else SECONDS_QUICK
             with feeding(application, scale.customers, seconds):
                 latencies_ms = await _ask(address, scale.customers, seconds)
@@ -147,11 +150,18 @@ class _Connection:
 
     async def get(self, path: str) -> int:
         """Ask for a path; gives the status."""
+        return (await self._ask(path))[0]
+
+    async def body(self, path: str) -> bytes:
+        """Ask for a path; gives what is answered."""
+        return (await self._ask(path))[1]
+
+    async def _ask(self, path: str) -> tuple[int, bytes]:
         self.writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         head = await self.reader.readuntil(b"\r\n\r\n")
         lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-        await self.reader.readexactly(int(lengths[0].partition(b":")[2]))
-        return int(head.split(b" ", 2)[1])
+        body = await self.reader.readexactly(int(lengths[0].partition(b":")[2]))
+        return int(head.split(b" ", 2)[1]), body
 
     async def close(self) -> None:
         """Close it, and wait for that."""
@@ -175,6 +185,19 @@ async def _until_ready(address: str) -> float:
     ready = time.perf_counter()
     await connection.close()
     return ready
+
+
+async def _until_all_is_read(application: LiveApplication, address: str) -> None:
+    """Wait until the history has the changes of everybody's first rating, which a server that goes on does not meet."""
+    log = await application.opened()
+    topic = application.topics.segment_changes
+    ends = [(await log.bounds(TopicPartition(topic, partition))).end for partition in range(PARTITIONS)]
+    await log.stop()
+    connection = await _connect(address)
+    async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
+        while orjson.loads(await connection.body("/v1/status"))["changes"] < sum(ends):
+            await asyncio.sleep(0.5)
+    await connection.close()
 
 
 async def _ask(address: str, customers: int, seconds: int) -> NDArray[np.float64]:
