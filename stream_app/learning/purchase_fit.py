@@ -1,16 +1,18 @@
-"""Streaming fit of the purchase model's four parameters: small gradient steps on remembered snapshots.
+"""Streaming fit of the purchase model's four parameters: by the newest snapshots, again and again, and averaged.
 
 The log-likelihood of a customer with x repeat purchases, the last at t_x, at age T (symbols as in
 `domain.purchase_model`) is
 L = log G(r + x) - log G(r) + r log alpha + log G(a + b) + log G(b + x) - log G(b) - log G(a + b + x)
   + log((alpha + T)^-(r + x) + [x > 0] a / (b + x - 1) (alpha + t_x)^-(r + x)).
-It is climbed in the logarithms of the parameters by Adam with a constant step, under a normal prior; the parameters
-given out are the average of the iterates. Without prior or with a falling step the fit drifts or freezes on young logs.
+Its mean over the snapshots of the last 28 days, each customer once, is climbed in the logarithms of the parameters
+under a normal prior, from where the last fit ended. What is given out is the mean of the fits, by how many snapshots
+each had and how new it is: a shop is not what BG/NBD says, and what fits best goes to and fro as its customers age.
 
 References
 ----------
 P. Fader, B. Hardie, K. L. Lee (2005), Marketing Science 24(2), 275-284, eq. 6 and 7.
-D. Kingma, J. Ba (2015), Adam: A Method for Stochastic Optimization, ICLR, algorithm 1.
+R. Byrd, P. Lu, J. Nocedal, C. Zhu (1995), A Limited Memory Algorithm for Bound Constrained Optimization, SIAM J. Sci.
+Comput. 16(5), 1190-1208.
 B. Polyak, A. Juditsky (1992), Acceleration of Stochastic Approximation by Averaging, SIAM J. Control Optim. 30(4).
 """
 
@@ -22,11 +24,11 @@ from dataclasses import astuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from scipy.special import digamma, gammaln
 
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
 from stream_app.domain.purchase_model import PRIOR_PARAMETERS, PurchaseParameters
-from stream_app.learning.draws import hashed_bits
 
 FloatArray = NDArray[np.float64]
 LearnerState = dict[str, NDArray[np.generic]]
@@ -34,8 +36,9 @@ LearnerState = dict[str, NDArray[np.generic]]
 PRIOR_LOG_MEANS = tuple(math.log(value) for value in astuple(PRIOR_PARAMETERS))
 """Prior centre of log(r, alpha_weeks, a, b)."""
 PRIOR_LOG_DEVIATION = 1.5
-PRIOR_WEIGHT = 1.0 / 300.0
-"""Weight of the prior against the mean log-likelihood of a customer: that of one customer in 300."""
+PRIOR_WEIGHT_MIN = 1.0 / 100.0
+"""Weight of the prior against the mean log-likelihood of n customers: 1 / n, as it is, but at least that of one
+customer in 100, since the likelihood of many young customers trusts the model more than it deserves."""
 LOG_BOUNDS = (
     (math.log(1e-3), math.log(20.0)),
     (math.log(1e-2), math.log(1e4)),
@@ -43,47 +46,41 @@ LOG_BOUNDS = (
     (math.log(1e-3), math.log(300.0)),
 )
 """Where the forecasts of `domain.purchase_model` are verified; the prior keeps the fit far from them."""
-STEP_SIZE = 0.02
-STEPS_A_DAY = 2
-STATES_A_STEP = 512
-AVERAGE_RATE = 0.01
-"""Weight of the newest iterate in the average, once a hundred steps have been made (the plain mean before)."""
+REMEMBERED_DAYS = 28
+"""Every customer is snapshotted once in so many days."""
 REMEMBERED_MAX = 4096
-"""Customer states kept to draw from; the oldest are replaced."""
-ADAM_DECAYS = (0.9, 0.999)
-ADAM_EPSILON = 1e-8
-STATE_VERSION = 1
+"""Customer states kept; the oldest are dropped."""
+FIT_EVERY_DAYS = 7
+FIT_GROWTH = 1.5
+"""A fit is made every week, and sooner where so many times the snapshots of the last one have been seen."""
+HALF_LIFE_DAYS = 90.0
+"""After so long a fit counts half in the average."""
+ITERATIONS_MAX = 60
+STATE_VERSION = 2
 
 
 class PurchaseFit:
-    """The four parameters, learned from customer states as they come; owned and changed by the learner alone.
+    """The four parameters, learned from customer states as they come; owned and changed by the learner alone."""
 
-    Parameters
-    ----------
-    seed
-        Of the draws; the same seed and states give the same parameters.
-    """
-
-    def __init__(self, *, seed: int = 0) -> None:
-        self._seed = seed
-        self._steps = 0
-        self._iterate = np.array(PRIOR_LOG_MEANS)
+    def __init__(self) -> None:
+        self._latest = np.array(PRIOR_LOG_MEANS)
         self._average = np.array(PRIOR_LOG_MEANS)
-        self._gradient_mean = np.zeros(4)
-        self._gradient_square = np.zeros(4)
-        self._states = np.zeros((REMEMBERED_MAX, 3), dtype=np.float32)
-        self._seen = 0
+        # Columns: x, t_x, T, and the day on which it was taken in.
+        self._states = np.zeros((0, 4), dtype=np.float32)
+        self._seen = self._seen_at_fit = 0
+        self._day, self._day_of_fit = 0, -FIT_EVERY_DAYS
+        self._weight = 0.0
 
     @property
     def parameters(self) -> PurchaseParameters:
-        """The averaged iterate; the prior's centre before anything was learned."""
+        """The average of the fits; the prior's centre before anything was learned."""
         r, alpha_weeks, a, b = (math.exp(value) for value in self._average)
         return PurchaseParameters(r=r, alpha_weeks=alpha_weeks, a=a, b=b)
 
     @property
     def remembered_count(self) -> int:
-        """How many customer states there are to draw from."""
-        return min(self._seen, REMEMBERED_MAX)
+        """How many customer states there are to learn from."""
+        return len(self._states)
 
     def remember(self, repeat_purchases: FloatArray, first_to_last_weeks: FloatArray, age_weeks: FloatArray) -> None:
         """Take in customers as they were at their snapshots; of more than fit, evenly spaced ones.
@@ -98,30 +95,33 @@ class PurchaseFit:
         SettingsError
             If a value is not finite or below 0; nothing is taken in.
         """
-        states = np.stack([repeat_purchases, first_to_last_weeks, age_weeks], axis=1).astype(np.float64)
+        days = np.full(len(age_weeks), self._day)
+        states = np.stack([repeat_purchases, first_to_last_weeks, age_weeks, days], axis=1).astype(np.float32)
         if not np.all(np.isfinite(states) & (states >= 0.0)):
             message = "customer states (x, t_x, T): each must be finite and not below 0; repair the rows they come from"
             raise SettingsError(message, code="invalid_customer_state")
+        self._seen += len(states)
         if len(states) > REMEMBERED_MAX:
             states = states[np.arange(REMEMBERED_MAX) * len(states) // REMEMBERED_MAX]
-        places = (self._seen + np.arange(len(states))) % REMEMBERED_MAX
-        self._states[places] = states
-        self._seen += len(states)
+        self._states = np.concatenate([self._states, states])[-REMEMBERED_MAX:]
 
     def learn_day(self) -> None:
-        """Make one day's steps on customer states drawn from the remembered ones; does nothing without any."""
-        if self.remembered_count == 0:
-            return
-        for _ in range(STEPS_A_DAY):
-            self._step(self._draw())
+        """End a day, and fit if it is time for it; does nothing without any states."""
+        self._states = self._states[self._states[:, 3] > self._day - REMEMBERED_DAYS]
+        is_due = self._day - self._day_of_fit >= FIT_EVERY_DAYS or self._seen >= FIT_GROWTH * self._seen_at_fit
+        if len(self._states) and is_due:
+            self._fit()
+        self._day += 1
 
     def state(self) -> LearnerState:
         """Give everything needed to go on as plain arrays."""
+        counters = [self._seen, self._seen_at_fit, self._day, self._day_of_fit, len(self._states)]
         return {
             "version": np.array([STATE_VERSION], dtype=np.int64),
-            "counters": np.array([self._seed, self._steps, self._seen], dtype=np.int64),
-            "vectors": np.stack([self._iterate, self._average, self._gradient_mean, self._gradient_square]),
-            "states": self._states[: self.remembered_count].copy(),
+            "counters": np.array(counters, dtype=np.int64),
+            "weight": np.array([self._weight]),
+            "vectors": np.stack([self._latest, self._average]),
+            "states": self._states.copy(),
         }
 
     @classmethod
@@ -133,13 +133,16 @@ class PurchaseFit:
         IncompatibleStateError
             If it is not a state of this version.
         """
+        fit = cls()
         try:
             version = int(state["version"][0])
-            seed, steps, seen = (int(value) for value in state["counters"])
-            vectors = np.array(state["vectors"], dtype=np.float64)
-            states = np.array(state["states"], dtype=np.float32)
-            is_whole = vectors.shape == (4, 4) and states.shape == (min(seen, REMEMBERED_MAX), 3)
-            is_whole = is_whole and bool(np.isfinite(vectors).all() and np.isfinite(states).all())
+            if version == STATE_VERSION:
+                fit._seen, fit._seen_at_fit, fit._day, fit._day_of_fit, count = map(int, state["counters"])
+                fit._weight = float(state["weight"][0])
+                fit._latest, fit._average = np.array(state["vectors"], dtype=np.float64).reshape(2, 4)
+                fit._states = np.array(state["states"], dtype=np.float32).reshape(count, 4)
+            known = (fit._weight, fit._latest, fit._average, fit._states)
+            is_whole = all(bool(np.isfinite(values).all()) for values in known)
         except (KeyError, ValueError, IndexError, TypeError) as error:
             message = f"purchase fit state is damaged ({error}): restore an older state or learn afresh"
             raise IncompatibleStateError(message, code="damaged_learner_state") from error
@@ -149,33 +152,44 @@ class PurchaseFit:
                 "learn afresh or run the version that wrote it"
             )
             raise IncompatibleStateError(message, code="incompatible_learner_state")
-        fit = cls(seed=seed)
-        fit._steps, fit._seen = steps, seen
-        fit._iterate, fit._average, fit._gradient_mean, fit._gradient_square = (row.copy() for row in vectors)
-        fit._states[: len(states)] = states
         return fit
 
-    def _draw(self) -> FloatArray:
-        """Draw states with replacement, or take all where there are no more than a step needs."""
-        if self.remembered_count <= STATES_A_STEP:
-            return self._states[: self.remembered_count].astype(np.float64)
-        numbers = np.arange(STATES_A_STEP, dtype=np.uint64) + np.uint64(self._steps * STATES_A_STEP)
-        chosen = hashed_bits(numbers, self._seed) % np.uint64(self.remembered_count)
-        return self._states[chosen.astype(np.int64)].astype(np.float64)
+    def _fit(self) -> None:
+        """Climb from the last fit, and move the average."""
+        count = len(self._states)
+        self._latest = fitted(self._latest, self._states[:, :3].astype(np.float64))
+        left = 0.5 ** ((self._day - self._day_of_fit) / HALF_LIFE_DAYS)
+        self._weight = self._weight * left + count
+        self._average = self._average + (count / self._weight) * (self._latest - self._average)
+        self._day_of_fit, self._seen_at_fit = self._day, self._seen
 
-    def _step(self, states: FloatArray) -> None:
-        gradient = log_likelihood_gradient(self._iterate, states).mean(axis=0)
-        gradient -= PRIOR_WEIGHT * (self._iterate - np.array(PRIOR_LOG_MEANS)) / PRIOR_LOG_DEVIATION**2
-        self._steps += 1
-        first, second = ADAM_DECAYS
-        self._gradient_mean = first * self._gradient_mean + (1.0 - first) * gradient
-        self._gradient_square = second * self._gradient_square + (1.0 - second) * gradient * gradient
-        mean = self._gradient_mean / (1.0 - first**self._steps)
-        square = self._gradient_square / (1.0 - second**self._steps)
-        iterate = self._iterate + STEP_SIZE * mean / (np.sqrt(square) + ADAM_EPSILON)
-        lowest, highest = np.array(LOG_BOUNDS).T
-        self._iterate = np.clip(iterate, lowest, highest)
-        self._average += max(AVERAGE_RATE, 1.0 / self._steps) * (self._iterate - self._average)
+
+def fitted(start: FloatArray, states: FloatArray) -> FloatArray:
+    """Find the log-parameters of the highest posterior density.
+
+    Parameters
+    ----------
+    start
+        Shape `(4,)`: where to begin, within `LOG_BOUNDS`.
+    states
+        Shape `(n, 3)`, n at least 1: x, t_x and T in weeks.
+
+    Returns
+    -------
+    FloatArray
+        Shape `(4,)`, within `LOG_BOUNDS`.
+    """
+    centre, weight = np.array(PRIOR_LOG_MEANS), max(PRIOR_WEIGHT_MIN, 1.0 / len(states))
+
+    def loss(values: FloatArray) -> tuple[float, FloatArray]:
+        deviations = (values - centre) / PRIOR_LOG_DEVIATION
+        density = log_likelihood(values, states).mean() - 0.5 * weight * (deviations * deviations).sum()
+        gradient = log_likelihood_gradient(values, states).mean(axis=0) - weight / PRIOR_LOG_DEVIATION * deviations
+        return -float(density), -gradient
+
+    options = {"maxiter": ITERATIONS_MAX, "ftol": 1e-9}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=LOG_BOUNDS, options=options)
+    return np.asarray(found.x, dtype=np.float64)
 
 
 def log_likelihood(log_parameters: FloatArray, states: FloatArray) -> FloatArray:

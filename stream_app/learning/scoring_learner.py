@@ -29,11 +29,9 @@ from stream_app.domain.scores import (
     growth_bases,
     growth_probability_of,
     value_of,
-    value_parts,
     weights_for,
 )
 from stream_app.domain.snapshots import SAMPLE_ALL, Snapshots, join_snapshots
-from stream_app.learning.blending import PastShareChoice
 from stream_app.learning.outcome_models import LABELS_MIN, OutcomeModels, Outcomes
 from stream_app.learning.pending import (
     SECONDS_PER_DAY,
@@ -51,9 +49,9 @@ EXAMPLES_PER_CYCLE = 50_000
 """Budget of examples per 28 days."""
 HISTORY_PER_HORIZON = 3
 """A label horizon of h needs a history of 3 h: a third to look back, a third to learn from, a third to wait."""
-STATE_VERSION = 3
-_PREDICTIONS = 7
-"""Columns that a pending snapshot has beside its history: those of `predict`, and both parts of the value score."""
+STATE_VERSION = 4
+_PREDICTIONS = 5
+"""Columns that a pending snapshot has beside its history: those of `predict`."""
 _AMOUNTS = ("log_count", "log_sum", "log_square_sum")
 
 
@@ -80,7 +78,6 @@ class ScoringLearner:
         self._pending = PendingSnapshots(history + _PREDICTIONS, CYCLE_DAYS * self._periods + 1)
         self._fit = PurchaseFit()
         self._models = OutcomeModels(self._layout)
-        self._past_share = PastShareChoice()
         self.evaluation = PrequentialEvaluation()
         # Of the last 28 days, one after the other: day, buyers that a full sample would have had, amounts.
         self._days: list[tuple[int, float, AmountMoments]] = []
@@ -160,8 +157,7 @@ class ScoringLearner:
         self._fit.learn_day()
         self._learn_outcomes(time_ms, block, history)
         self._pending.forget(day)
-        outlook = Outlook(self._layout, history, scoring)
-        columns = np.concatenate([history, predict(outlook), np.stack(value_parts(outlook))])
+        columns = np.concatenate([history, predict(Outlook(self._layout, history, scoring))])
         self._pending.add(SnapshotBlock(block.customer_ids, block.times_s, columns))
 
     def due_scoring(self, time_ms: int, version: int) -> Scoring | None:
@@ -190,9 +186,8 @@ class ScoringLearner:
             growth=self._models.growth(),
             count=count,
             label_count=self.label_count,
-            past_share=self._past_share.choose(self._label_periods(time_ms)),
         )
-        weights = weights_for(self._functions, evidence, scoring.label_share, scoring.past_share)
+        weights = weights_for(self._functions, evidence, scoring.label_share)
         return replace(scoring, weights=weights)
 
     def state(self) -> LearnerState:
@@ -201,7 +196,6 @@ class ScoringLearner:
         parts = {
             "fit": self._fit.state(),
             "models": self._models.state(),
-            "blending": self._past_share.state(),
             "pending": self._pending.state(),
             "evaluation": self.evaluation.state(),
             "waiting": {"ids": waiting.customer_ids, "times_s": waiting.times_s, "columns": waiting.columns},
@@ -248,7 +242,6 @@ class ScoringLearner:
         self._switched = (switched_ms, snapshots, labels)
         self._fit = PurchaseFit.from_state(part_of(state, "fit"))
         self._models = OutcomeModels.from_state(part_of(state, "models"), self._layout)
-        self._past_share = PastShareChoice.from_state(part_of(state, "blending"))
         self.evaluation = PrequentialEvaluation.from_state(part_of(state, "evaluation"))
 
     def _require_own(self, version: int, state: Mapping[str, NDArray[np.generic]]) -> None:
@@ -300,8 +293,6 @@ class ScoringLearner:
                 past_ms = found.times_s * MS_PER_SECOND - horizon * CYCLE_DAYS * MS_PER_DAY
                 outcomes = Outcomes(known, horizon, spend, baskets, past_ms >= self._first_ms)
                 self._models.learn(outcomes, population)
-                past, forecast = found.columns[-2:]
-                self._past_share.learn_many(past, forecast, spend)
 
     def _matured(
         self, block: SnapshotBlock, history: FloatArray, periods: int
@@ -325,7 +316,7 @@ class ScoringLearner:
         """Score what was predicted at the snapshots, before anything is learned from the outcome."""
         spend, baskets, history = outcomes
         assert self._first_ms is not None
-        value, buy, growth, purchases, expected_spend = found.columns[-_PREDICTIONS:-2]
+        value, buy, growth, purchases, expected_spend = found.columns[-_PREDICTIONS:]
         previous = history[self._layout.places[f"spend_window_{self._periods}"]]
         past_ms = found.times_s * MS_PER_SECOND - self._periods * CYCLE_DAYS * MS_PER_DAY
         scored = ScoredOutcomes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -136,3 +138,20 @@ def test_who_has_bought_nothing_is_expected_to_buy_nothing() -> None:
     assert outlook.expected_purchases.tolist() == [0.0, 0.0]
     assert outlook.buy_probability.tolist() == [0.0, 0.0]
     assert np.isfinite(outlook.features).all()
+
+
+@pytest.mark.parametrize(
+    ("evidence", "past"), [(Evidence.NONE, 1.0), (Evidence.SNAPSHOTS, 0.1), (Evidence.LABELS, 0.1)]
+)
+def test_past_spends_count_alone_until_there_are_forecasts(evidence: Evidence, past: float) -> None:
+    recent, year, expected, _ = weights_for(FUNCTIONS, evidence)["value"]
+
+    assert recent == year == 0.5 * past
+    assert expected == (0.0 if evidence is Evidence.NONE else 0.5)
+
+
+@pytest.mark.parametrize(("labels", "share"), [(0, 0.0), (500, 0.01), (5_000, 0.5), (50_000, 0.99)])
+def test_a_few_outcomes_hardly_count_and_many_count_wholly(labels: int, share: float) -> None:
+    learned = replace(scoring(), label_count=labels)
+
+    assert learned.label_share == pytest.approx(share, abs=0.001)
