@@ -33,6 +33,7 @@ ROWS = {
     "latency_kafka": ["kafka"],
     "latency_embedded": ["embedded"],
     "state_log": ["recovery_2", "recovery_3", "recovery_2_small", "pack", "pack_small"],
+    "worker_memory": ["backlog", "restart"],
     "simulate": ["year"],
     "backtest_year": ["rate", "memory"],
     "backtest_cdnow": [],
@@ -43,7 +44,9 @@ ROWS = {
 PREFIXES = {"memory_many": "memory"} | {
     f"{name}_{log}": name for name in ("latency", "pipeline") for log in ("embedded", "kafka")
 }
-PROGRAMS = {"event_to_page": ("chromium",), "latency_kafka": ("java", "mvn"), "pipeline_kafka": ("java", "mvn")}
+PROGRAMS = {"event_to_page": ("chromium",)} | dict.fromkeys(
+    ("latency_kafka", "pipeline_kafka", "worker_memory"), ("java", "mvn")
+)
 """Benchmark to what it needs beyond Python; CI has it all."""
 FETCHING = ("peers",)
 """Benchmarks that fetch and build other products first: they run where they are asked for, not in the tests."""
