@@ -75,6 +75,7 @@ def _rows(name: str, where: str, latencies_ms: list[float]) -> list[Measurement]
 async def _run(scale: Scale, url: str, folder: Path) -> list[float]:
     seconds = SECONDS if scale.is_full else 2
     warm_up = WARM_UP_SECONDS if scale.is_full else 1
+    known = _KNOWN if scale.is_full else scale.customers
     with await asyncio.to_thread(LiveApplication, url, PARTITIONS, folder) as application:
         log = await application.opened()
         reading = await application.opened()
@@ -83,8 +84,8 @@ async def _run(scale: Scale, url: str, folder: Path) -> list[float]:
             application.start_worker()
             sent = _Sent()
             reader = asyncio.create_task(_read(reading, application, sent))
-            await _introduce(log, application, sent)
-            await _send(log, application, sent, seconds + warm_up)
+            await _introduce(log, application, sent, known)
+            await _send(log, application, sent, _drawn(RATE * (seconds + warm_up), known))
             await asyncio.sleep(_SETTLE_S)
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
@@ -99,22 +100,20 @@ async def _run(scale: Scale, url: str, folder: Path) -> list[float]:
     return kept
 
 
-async def _introduce(log: Log, application: LiveApplication, sent: _Sent) -> None:
+async def _introduce(log: Log, application: LiveApplication, sent: _Sent, known: int) -> None:
     """Have everybody who is known buy once, and wait until the worker has worked that off."""
-    buyers = Events.drawn(_KNOWN, _KNOWN, seed=5, covers_all=True)
-    for start in range(0, _KNOWN, _INTRODUCED_AT_ONCE):
+    buyers = Events.drawn(known, known, seed=5, covers_all=True)
+    for start in range(0, known, _INTRODUCED_AT_ONCE):
         own = slice(start, start + _INTRODUCED_AT_ONCE)
         await _append(log, application, sent, (buyers.keys[own], buyers.values[own], START_MS))
     async with asyncio.timeout(_START_S):
-        while await application.position(log) < _KNOWN:
+        while await application.position(log) < known:
             await asyncio.sleep(_INTRODUCTION_LOOK_S)
     sent.latencies_ms.clear()
 
 
-async def _send(log: Log, application: LiveApplication, sent: _Sent, seconds: int) -> None:
+async def _send(log: Log, application: LiveApplication, sent: _Sent, events: Events) -> None:
     per_step = int(RATE * STEP_S)
-    # Drawn beforehand: who sends shares the cores with those who are measured.
-    events = _drawn(RATE * seconds)
     begun = time.perf_counter()
     for step, start in enumerate(range(0, len(events.keys), per_step)):
         own = slice(start, start + per_step)
@@ -123,9 +122,9 @@ async def _send(log: Log, application: LiveApplication, sent: _Sent, seconds: in
         await asyncio.sleep(max(ahead, 0.0))
 
 
-def _drawn(count: int) -> Events:
-    """Draw events of known customers, and among them first purchases of new ones."""
-    events = Events.drawn(count, _KNOWN, seed=4, prefix=b"l")
+def _drawn(count: int, known: int) -> Events:
+    """Draw events of known customers, and among them first purchases of new ones; before anybody is measured."""
+    events = Events.drawn(count, known, seed=4, prefix=b"l")
     is_new = np.random.default_rng(3).random(count) < NEW_SHARE
     for fresh, place in enumerate(np.flatnonzero(is_new).tolist()):
         events.keys[place] = key = b"n%08d" % fresh

@@ -94,7 +94,7 @@ def test_a_transaction_of_a_stranger_is_named_and_recovery_goes_on_when_it_ends(
     kafka_bootstrap: str, tmp_path: Path
 ) -> None:
     world = new_world(kafka_bootstrap, tmp_path)
-    sales = shop()
+    sales = shop(120, 32)
     world.fill(sales)
     state = world.topics.state
 

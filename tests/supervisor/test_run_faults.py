@@ -20,7 +20,7 @@ from tests.supervisor.runs import TOPICS, check_that_nothing_is_lost_or_twice, r
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """Less than the shop's history needs."""
-    with mounted(tmp_path / "disk", "25m") as disk:
+    with mounted(tmp_path / "disk", "12m") as disk:
         yield disk
 
 
