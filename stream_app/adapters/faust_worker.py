@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import sys
@@ -10,9 +9,7 @@ from typing import Any, NoReturn
 
 import faust
 
-COLLECTED_AFTER = 100_000
-"""Objects made since the last search for cycles. Records are made by the thousand, and in no cycles: at Python's 700,
-searching takes as long as parsing them."""
+from stream_app.adapters.interpreter import search_less_for_cycles
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +55,7 @@ class HostWorker(faust.Worker):
 
     async def on_start(self) -> None:
         """Let the app end this process, and look for cycles more seldom, leaving out what stays for good."""
-        gc.freeze()
-        gc.set_threshold(COLLECTED_AFTER)
+        search_less_for_cycles()
         await super().on_start()
         self.app.ending.watch(self)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
 
+from stream_app.adapters.interpreter import search_less_for_cycles, take_short_turns
 from stream_app.adapters.log.port import Log
 from stream_app.domain.errors import SettingsError
 from stream_app.web.api import create_api
@@ -22,10 +21,6 @@ from stream_app.web.settings import WebSettings
 
 SHUTDOWN_SECONDS = 3
 """How long open requests may go on after a signal to end."""
-SWITCH_INTERVAL_SECONDS = 0.0005
-"""Requests wait for the thread that writes the history to hand the interpreter over: 5 ms by default."""
-COLLECTED_AFTER = 100_000
-"""Objects made since the last search for cycles: records are made by the thousand, and in no cycles."""
 _BACKLOG = 2048
 
 
@@ -110,9 +105,9 @@ def serve(api: FastAPI, bound: socket.socket) -> None:
         lifespan="on",
         ws="none",
     )
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    gc.freeze()
-    gc.set_threshold(COLLECTED_AFTER)
+    # Requests wait for the thread that writes the history.
+    take_short_turns()
+    search_less_for_cycles()
     server = uvicorn.Server(config)
     # Streams have no end of their own, and the server waits for all answers to be given.
     api.state.hub.is_ending = lambda: server.should_exit

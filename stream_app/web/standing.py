@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.adapters.codec.wire_text import format_times_each
+from stream_app.adapters.codec.wire_text import format_time
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.policy import AxisPolicy
 from stream_app.domain.rating import rated
@@ -30,11 +30,11 @@ _PERCENTILE_DECIMALS = 3
 
 def write_time(time_ms: int) -> str | None:
     """Write a time as the wire contracts do; None for a time that there is not yet (below 0)."""
-    return None if time_ms < 0 else format_times_each(np.array([time_ms], dtype=np.int64))[0]
+    return None if time_ms < 0 else format_time(time_ms)
 
 
 def _time(time_ms: int) -> str:
-    return format_times_each(np.array([time_ms], dtype=np.int64))[0]
+    return format_time(time_ms)
 
 
 def finite(value: float) -> float | None:

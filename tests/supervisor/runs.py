@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -108,13 +109,21 @@ def is_alive(process_id: int) -> bool:
     return state != "Z"
 
 
+def free_port() -> str:
+    """Give a port of its own to a run: two that begin at the same moment would find the same one free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
 @contextmanager
 def running(folder: Path, *arguments: str) -> Iterator[Running]:
     """Start a run, and wait until its page is there."""
     said = folder / "said"
     with said.open("wb") as output:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=environment, stdout=output, stderr=output)
+        command = [*COMMAND, "--port", free_port(), *arguments]
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
     run = Running(process, said)
     try:
         found = run.wait_until("address", lambda: re.search(r"Open (http://127\.0\.0\.1:\d+/)", said.read_text()))

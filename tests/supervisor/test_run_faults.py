@@ -14,7 +14,7 @@ import pytest
 from stream_app.adapters.log.sqlite.topic_tables import ensure_topics
 from stream_app.supervisor.plan import LOG_NAME
 from tests.disks import SmallDisk, mounted
-from tests.supervisor.runs import TOPICS, check_that_nothing_is_lost_or_twice, running, stream_app
+from tests.supervisor.runs import TOPICS, check_that_nothing_is_lost_or_twice, free_port, running, stream_app
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_port_in_use_is_refused_before_anything_is_started(tmp_path: Path) -> 
 
 def test_a_full_disk_is_told_and_with_more_space_it_goes_on(small_disk: SmallDisk) -> None:
     folder = small_disk.folder
-    ended = stream_app("run", "--customers", "2000", folder=folder)
+    ended = stream_app("run", "--port", free_port(), "--customers", "2000", folder=folder)
     assert ended.returncode == 2
     told = [line for line in ended.stderr.splitlines() if line.startswith("stream-app: ")]
     assert len(told) == 1
@@ -118,7 +118,7 @@ def test_a_damaged_log_is_told_with_what_to_do(tmp_path: Path) -> None:
         for place in range(size // 4, size * 3 // 4, 16_384):
             file.seek(place)
             file.write(draw.randbytes(1500))
-    ended = stream_app("run", "--customers", "400", folder=tmp_path)
+    ended = stream_app("run", "--port", free_port(), "--customers", "400", folder=tmp_path)
     assert ended.returncode == 2
     told = [line for line in ended.stderr.splitlines() if line.startswith("stream-app: ")]
     assert len(told) == 1

@@ -24,35 +24,19 @@ _ESCAPED = b'"\\' + bytes(range(0x20))
 """What cannot stand in a JSON text as it is."""
 
 
-def format_times(times_ms: NDArray[np.int64]) -> list[str]:
-    """Write times as RFC 3339 in UTC with milliseconds.
-
-    Parameters
-    ----------
-    times_ms
-        Shape `(n,)`: milliseconds since 1970-01-01 UTC.
+def format_time(time_ms: int) -> str:
+    """Write a time, in milliseconds since 1970-01-01 UTC, as RFC 3339 in UTC with milliseconds.
 
     Examples
     --------
-    >>> format_times(np.array([1_709_200_800_500]))
-    ['2024-02-29T10:00:00.500Z']
+    >>> format_time(1_709_200_800_500)
+    '2024-02-29T10:00:00.500Z'
     """
-    if not len(times_ms):
-        return []
-    if (times_ms == times_ms[0]).all():
-        return format_times_each(times_ms[:1]) * len(times_ms)
-    return format_times_each(times_ms)
-
-
-def format_times_each(times_ms: NDArray[np.int64]) -> list[str]:
-    """Write each time, even when all are the same."""
-    moments = np.asarray(times_ms, dtype=np.int64).astype("datetime64[ms]")
-    texts: list[str] = np.datetime_as_string(moments, unit="ms", timezone="UTC").tolist()
-    return texts
+    return str(np.datetime_as_string(np.datetime64(time_ms, "ms"), timezone="UTC"))
 
 
 def write_times(times_ms: NDArray[np.int64]) -> list[bytes]:
-    """Write times as `format_times` does, in a fifth of the time where most of them are of one day.
+    """Write times as `format_time` does, in a fifth of the time where most of them are of one day.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.adapters.codec.wire_text import format_times
+from stream_app.adapters.codec.wire_text import format_time
 from stream_app.backtest.judging.baselines import Question, simple_predictions
 from stream_app.backtest.judging.changes import AxisChanges, judge_changes
 from stream_app.backtest.judging.comparison import Comparison
@@ -122,7 +122,7 @@ class Judgement:
             "changes": changes,
             "cutoffs": [
                 {
-                    "cutoff": format_times(np.array([cutoff.cutoff_ms]))[0],
+                    "cutoff": format_time(cutoff.cutoff_ms),
                     "customer_count": cutoff.customer_count,
                     "methods": {name: _plain(figures) for name, figures in cutoff.methods.items()},
                     "rank_tiers_off": {name: _number(share) for name, share in cutoff.tiers_off.items()},
@@ -326,4 +326,4 @@ def _max_of(values: list[float]) -> float:
 
 
 def _day(time_ms: int) -> str:
-    return format_times(np.array([time_ms]))[0][:10]
+    return format_time(time_ms)[:10]

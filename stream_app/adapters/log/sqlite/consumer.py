@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
@@ -14,6 +13,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
+from stream_app.adapters.interpreter import take_short_turns
 from stream_app.adapters.log.delivery import POSITION_HEADER, UnknownOffsets
 from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.partitioning import partitions_of
@@ -26,8 +26,6 @@ from stream_app.adapters.log.sqlite.session import Session
 from stream_app.adapters.log.sqlite.topic_tables import TopicPlan, ensure_plans, partition_counts
 
 HOUSEKEEPING_S: Final = 30.0
-SWITCH_INTERVAL_S: Final = 0.0005
-"""Each statement of a commit gives the interpreter away; after 5 ms, as by default, it comes back too late."""
 _MS_PER_S: Final = 1000
 _CREATE_TIME: Final = 0
 
@@ -57,7 +55,8 @@ class SqliteConsumer(base.Consumer):
 
     async def on_start(self) -> None:
         """Take the worker's role and connect."""
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        # Each statement of a commit gives the interpreter away.
+        take_short_turns()
         self._role = WorkerRole(self._path)
         self._session = Session(self._path, self.app.conf.id)
         self._counts = await self._session.reading.run(partition_counts)
