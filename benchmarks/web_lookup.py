@@ -8,32 +8,33 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from benchmarks.live_application import Events, LiveApplication, learned_knowledge
+from benchmarks.live_application import Events, LiveApplication
 from benchmarks.measurement import Measurement
 from benchmarks.pipeline import PARTITIONS, use_all_cores
 from benchmarks.scale import Scale
+from benchmarks.warm_shards import WarmShards
 from stream_app.adapters.log.opening import open_log
 from stream_app.adapters.log.partitioning import partitions_of
-from stream_app.adapters.log.port import Outgoing, TopicPartition
+from stream_app.adapters.log.port import Outgoing
 
 REQUESTS_PER_SECOND = 500
 EVENTS_PER_SECOND = 10_000
 STEPS_PER_SECOND = 20
 CONNECTIONS = 32
 SECONDS_FULL, SECONDS_QUICK = 15, 1
+WARM_UP_SECONDS = 2
+"""Between the first event and the first request."""
 CEILING_MS = 10.0
 READY_SECONDS_MAX = 120.0
-CATCH_UP_SECONDS_MAX = 600.0
 
 
 def run(scale: Scale) -> list[Measurement]:
@@ -45,22 +46,31 @@ def run(scale: Scale) -> list[Measurement]:
 
 async def _run(scale: Scale, folder: Path) -> list[Measurement]:
     path = folder / "log.sqlite"
-    knowledge = learned_knowledge(scale)
+    shards = WarmShards(scale, scale.customers)
+    seconds = SECONDS_FULL if scale.is_full else SECONDS_QUICK
     with await asyncio.to_thread(LiveApplication, f"sqlite://{path}", PARTITIONS, folder) as application:
         log = await application.opened()
-        await application.publish(log, knowledge)
-        await application.fill(log, Events.drawn(scale.customers, scale.customers, covers_all=True))
+        await shards.hand_over(log, application)
         application.start_worker()
-        await application.rate(log, scale.customers)
         await log.stop()
         topics = application.topics
         with serving(path, "--app", topics.app, "--events", topics.events) as (address, started):
             ready_seconds = await _until_ready(address) - started
-            await _until_all_is_read(application, address)
-            seconds = SECONDS_FULL if scale.is_full else SECONDS_QUICK
-            with feeding(application, scale.customers, seconds):
-                latencies_ms = await _ask(address, scale.customers, seconds)
+            with feeding(application, shards.draw(EVENTS_PER_SECOND * (WARM_UP_SECONDS + seconds + 2))):
+                await asyncio.sleep(WARM_UP_SECONDS)
+                latencies_ms = await _ask(address, shards.ids, seconds)
+            await _require_pace(application, seconds)
     return _measurements(scale, latencies_ms, ready_seconds)
+
+
+async def _require_pace(application: LiveApplication, seconds: int) -> None:
+    """Refuse figures beside a worker that did less than it should have."""
+    log = await application.opened()
+    position = await application.position(log)
+    await log.stop()
+    if position < EVENTS_PER_SECOND * seconds:
+        message = f"the worker applied only {position:,} events"
+        raise RuntimeError(message)
 
 
 def _measurements(scale: Scale, latencies_ms: NDArray[np.float64], ready_seconds: float) -> list[Measurement]:
@@ -101,11 +111,11 @@ def serving(path: Path, *arguments: str) -> Iterator[tuple[str, float]]:
 
 
 @contextmanager
-def feeding(application: LiveApplication, customers: int, seconds: int) -> Iterator[None]:
+def feeding(application: LiveApplication, events: Events) -> Iterator[None]:
     """Have a process of its own write events at a steady rate; begins when they come."""
     spawning = multiprocessing.get_context("spawn")
     began = spawning.Event()
-    arguments = (application.url, application.topics.app, application.topics.events, customers, seconds, began)
+    arguments = (application.url, application.topics.app, application.topics.events, events, began)
     process = spawning.Process(target=_feed, args=arguments, daemon=True)
     process.start()
     began.wait(READY_SECONDS_MAX)
@@ -116,10 +126,7 @@ def feeding(application: LiveApplication, customers: int, seconds: int) -> Itera
         process.join()
 
 
-def _feed(
-    url: str, app: str, topic: str, customers: int, seconds: int, began: multiprocessing.synchronize.Event
-) -> None:
-    events = Events.drawn(EVENTS_PER_SECOND * (seconds + 2), customers, seed=9, prefix=b"f")
+def _feed(url: str, app: str, topic: str, events: Events, began: multiprocessing.synchronize.Event) -> None:
     asyncio.run(_write(events, (url, app, topic), began))
 
 
@@ -149,19 +156,12 @@ class _Connection:
     writer: asyncio.StreamWriter
 
     async def get(self, path: str) -> int:
-        """Ask for a path; gives the status."""
-        return (await self._ask(path))[0]
-
-    async def body(self, path: str) -> bytes:
-        """Ask for a path; gives what is answered."""
-        return (await self._ask(path))[1]
-
-    async def _ask(self, path: str) -> tuple[int, bytes]:
+        """Ask for a path; gives the status, once all of the answer is there."""
         self.writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         head = await self.reader.readuntil(b"\r\n\r\n")
         lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-        body = await self.reader.readexactly(int(lengths[0].partition(b":")[2]))
-        return int(head.split(b" ", 2)[1]), body
+        await self.reader.readexactly(int(lengths[0].partition(b":")[2]))
+        return int(head.split(b" ", 2)[1])
 
     async def close(self) -> None:
         """Close it, and wait for that."""
@@ -187,33 +187,20 @@ async def _until_ready(address: str) -> float:
     return ready
 
 
-async def _until_all_is_read(application: LiveApplication, address: str) -> None:
-    """Wait until the history has the changes of everybody's first rating, which a server that goes on does not meet."""
-    log = await application.opened()
-    topic = application.topics.segment_changes
-    ends = [(await log.bounds(TopicPartition(topic, partition))).end for partition in range(PARTITIONS)]
-    await log.stop()
-    connection = await _connect(address)
-    async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
-        while orjson.loads(await connection.body("/v1/status"))["changes"] < sum(ends):
-            await asyncio.sleep(0.5)
-    await connection.close()
-
-
-async def _ask(address: str, customers: int, seconds: int) -> NDArray[np.float64]:
+async def _ask(address: str, customers: Sequence[str], seconds: int) -> NDArray[np.float64]:
     """Send requests at fixed times, whether or not earlier ones were answered; a late one counts from its time."""
     free: asyncio.Queue[_Connection] = asyncio.Queue()
     for _ in range(CONNECTIONS):
         free.put_nowait(await _connect(address))
     count = seconds * REQUESTS_PER_SECOND
-    chosen = np.random.default_rng(2).integers(0, customers, count).tolist()
+    chosen = np.random.default_rng(2).integers(0, len(customers), count).tolist()
     latencies_ms = np.zeros(count)
     begin = asyncio.get_running_loop().time()
 
     async def ask(number: int) -> None:
         due = begin + number / REQUESTS_PER_SECOND
         connection = await free.get()
-        status = await connection.get(f"/v1/customers/c{chosen[number]:08d}")
+        status = await connection.get(f"/v1/customers/{customers[chosen[number]]}")
         assert status == 200, status
         latencies_ms[number] = (asyncio.get_running_loop().time() - due) * 1000
         free.put_nowait(connection)

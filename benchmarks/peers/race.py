@@ -23,6 +23,8 @@ from stream_app.adapters.log.port import Log, Outgoing, TopicPartition
 from tests.kafka.broker import KafkaCluster
 
 EVENTS, SLOW_EVENTS = 1_000_000, 100_000
+ROUNDS_FULL = 3
+"""Taken in turns, the best of each counts: a broker that was just started is slow to whoever comes first."""
 FLOOR, GOAL, FAUST_FLOOR = 1.0, 1.5, 20.0
 _WAIT_S = 300.0
 _POLL_S = 0.05
@@ -35,11 +37,15 @@ def run(scale: Scale) -> list[Measurement]:
     slow_count = SLOW_EVENTS if scale.is_full else 4_000
     with KafkaCluster(1) as cluster, tempfile.TemporaryDirectory(prefix="stream-app-peers-") as folder:
         race = _Race(cluster.bootstrap, Path(folder))
-        ours = asyncio.run(worker_rate(scale, f"kafka://{cluster.bootstrap}", Path(folder), count))
-        streams = asyncio.run(race.peer(programs.kafka_streams, count))
+        rounds = []
+        for _ in range(ROUNDS_FULL if scale.is_full else 1):
+            own = asyncio.run(worker_rate(scale, f"kafka://{cluster.bootstrap}", Path(folder), count))
+            rounds.append((own, asyncio.run(race.peer(programs.kafka_streams, count))))
+        ours, streams = (max(rates) for rates in zip(*rounds, strict=True))
         quix = asyncio.run(race.peer(programs.quix_streams, slow_count))
         stock = asyncio.run(race.peer(programs.faust_table, slow_count))
-    told = f"{count:,} events of {CUSTOMERS:,} customers, {PARTITIONS} partitions, broker on the same cores"
+    told = f"{count:,} events of {CUSTOMERS:,} customers, {PARTITIONS} partitions, broker on the same cores; rounds: "
+    told += ", ".join(f"{own / peer:.2f}" for own, peer in rounds)
     return [
         _row("peers.ours", "the whole worker: scoring, tiers, state, outputs, exactly once", ours, told),
         _row(

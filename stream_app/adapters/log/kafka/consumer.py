@@ -30,6 +30,7 @@ from stream_app.adapters.log.delivery import (
 from stream_app.adapters.log.kafka.assignor import CoPartitionAssignor
 from stream_app.adapters.log.kafka.clients import (
     FETCH_BYTES_MAX,
+    FETCHER_LOOK_MS,
     HEARTBEAT_MS,
     REQUEST_TIMEOUT_MS,
     SESSION_TIMEOUT_MS,
@@ -90,6 +91,7 @@ class BatchConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
             # Where to go on is in the state log; an offset that is not there must not become another one in silence.
             auto_offset_reset="none",
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            consumer_timeout_ms=FETCHER_LOOK_MS,
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             max_poll_records=POLL_RECORDS_MAX,
