@@ -103,6 +103,8 @@ def serve(api: FastAPI, bound: socket.socket) -> None:
         date_header=True,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         lifespan="on",
+        # Its parser in C spares a third of what a look-up takes.
+        http="httptools",
         ws="none",
     )
     # Requests wait for the thread that writes the history.
