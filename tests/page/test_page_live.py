@@ -79,6 +79,17 @@ def test_a_paused_list_stands_still_and_then_catches_up(page: Page, shop: Served
     wait_for_change(page, change_id)
 
 
+def test_a_list_that_somebody_points_at_stands_still_until_they_go(page: Page, shop: ServedShop) -> None:
+    page.locator("#changes li").first.hover()
+    before = page.evaluate(LISTED)
+    change_id = tell_until_something_changes(shop)
+    expect(page.locator("#changes-note")).to_contain_text("Held while you are on it")
+    assert page.evaluate(LISTED) == before
+    page.mouse.move(1, 1)
+    wait_for_change(page, change_id)
+    assert page.locator("#changes-note").inner_text() == ""
+
+
 def test_an_open_customer_is_brought_up_to_date(visitor: Visitor, served: Serve, steps: Steps) -> None:
     shop = served(steps)
     shop.tell(len(steps) // 2)

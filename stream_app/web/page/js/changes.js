@@ -8,6 +8,9 @@ import { CAUSE_NAMES, causeName, changeItem } from "./parts.js";
 const LISTED_MAX = 60;
 const WAITING_MAX = 500;
 const DRAW_EVERY_MS = 120;
+const HELD_LOOK_MS = 200;
+/** After a touch, what was touched counts as pointed at for good. */
+const CAN_POINT = window.matchMedia("(hover: hover)");
 
 export class Changes {
   constructor({ onTrouble }) {
@@ -109,6 +112,11 @@ export class Changes {
     }
   }
 
+  /** Somebody points at the list, or has the focus in it. */
+  get isHeld() {
+    return (CAN_POINT.matches && this.list.matches(":hover")) || this.list.contains(document.activeElement);
+  }
+
   isWanted(change) {
     return Object.entries(this.filter).every(([name, value]) => !value || change[name] === value);
   }
@@ -122,6 +130,12 @@ export class Changes {
     this.timer = null;
     this.drawnAt = performance.now();
     if (this.isPaused || !this.isLoaded) {
+      return;
+    }
+    if (this.isHeld && this.listed.length) {
+      // What somebody is about to click must not move away.
+      this.timer = setTimeout(() => this.draw(), HELD_LOOK_MS);
+      this.tell();
       return;
     }
     const fresh = this.unlisted(this.waiting.splice(0));
@@ -174,6 +188,7 @@ export class Changes {
     const waiting = this.waiting.length + this.skipped;
     const isFiltered = Object.values(this.filter).some(Boolean);
     const empty = isFiltered ? "No such change so far." : "No change so far. The first ones come when there are enough buyers for cut points.";
-    setText(this.note, this.isPaused ? `Paused; ${count(waiting)} more since.` : this.list.children.length ? "" : empty);
+    const held = waiting && this.isHeld ? `Held while you are on it; ${count(waiting)} more since.` : "";
+    setText(this.note, this.isPaused ? `Paused; ${count(waiting)} more since.` : this.list.children.length ? held : empty);
   }
 }
