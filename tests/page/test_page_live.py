@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -109,6 +110,24 @@ def test_an_open_customer_is_brought_up_to_date(visitor: Visitor, served: Serve,
     history = shop.get(f"customers/{customer_id}/history", limit=500)["items"]
     page.wait_for_function("count => document.querySelectorAll('.steps > li').length === count", arg=len(history))
     visitor.forgive("404")
+
+
+def test_a_customer_whose_changes_have_left_the_topic_is_told_as_such(
+    visitor: Visitor, served: Serve, steps: Steps
+) -> None:
+    ids = {
+        (key or b"").decode()
+        for step in steps
+        for part in step
+        if part.topic == TOPICS.segment_changes
+        for key in part.keys or ()
+    }
+    shop = served([[part for part in step if part.topic != TOPICS.segment_changes] for step in steps])
+    shop.tell(len(steps))
+    shop.start()
+    known = next(own for own in sorted(ids) if shop.get(f"customers/{quote(own, safe='')}")["changes"])
+    page = visitor.open(f"{shop.address}#/customers/{quote(known, safe='')}")
+    expect(page.get_by_text("The changes that led here are no longer kept.")).to_be_visible()
 
 
 def test_a_change_is_not_lost_that_comes_while_the_list_is_asked_for(page: Page, shop: ServedShop) -> None:

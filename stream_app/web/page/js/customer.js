@@ -114,7 +114,7 @@ export class CustomerView {
     show(this.held, this.axes.map((axis) => heldPill(axis, customer.segment[axis.axis])));
     show(this.advice, element("p", {}, channelMark(customer.treatment.channel), " ", customer.treatment.action),
       element("p", { class: "note", text: "What the policy recommends for customers of this segment." }));
-    setText(this.stepsNote, wayText(this.changes));
+    setText(this.stepsNote, wayText(this.changes, customer.changes));
     this.picture.update({ axes: this.axes, changes: this.changes, customer, onPick: (change) => this.pick(change) });
     this.reasons.forEach((reasons, place) => {
       reasons.update(why.axes.find((axis) => axis.axis === reasons.axis.axis), distributions[place]);
@@ -141,10 +141,14 @@ export class CustomerView {
   }
 }
 
-function wayText(changes) {
+/** Tell how the customer came here; `told` is how many changes there ever were. */
+function wayText(changes, told) {
   const moves = changes.filter((change) => change.from_tier !== null).length;
   if (!changes.length) {
-    return "No tier so far: there is nothing to draw yet.";
+    return told ? "The changes that led here are no longer kept." : "No tier so far: there is nothing to draw yet.";
+  }
+  if (changes[0].sequence > 1) {
+    return `${plural(changes.length, "change")} of tier; ${plural(changes[0].sequence - 1, "earlier one")} no longer kept.`;
   }
   return moves ? `${plural(moves, "change")} of tier since the first rating; a dot is a change, a bar how long a tier was held.` : "No change of tier since the first rating.";
 }
