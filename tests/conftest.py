@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["pytester", "tests.kafka.plugin"]
 
@@ -15,8 +18,34 @@ settings.register_profile("dev", deadline=None, suppress_health_check=[HealthChe
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev"))
 
+TOGETHER = "tests/crash/"
+"""Tests that kill processes wait for timeouts, several at a time, and are not to have each other's load as well."""
+FIRST = (TOGETHER, "tests/kafka/", "tests/test_benchmarks.py", "tests/supervisor/", "tests/backtest/")
+"""Files that take minutes: what is short comes last, so that no process waits long for another at the end."""
+
 CDNOW_VARIABLE = "CDNOW_EVENTS"
 CDNOW_MISSING = f"the CDNOW log is not here: give the path of its events.csv.gz in {CDNOW_VARIABLE}"
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc]
+    """One process for each file, and one for all files that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER if nodeid.startswith(TOGETHER) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
+    """Say how tests are shared out among processes."""
+    return _Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long."""
+    items.sort(key=lambda item: _turn(item.nodeid, FIRST))
+
+
+def _turn(nodeid: str, first: Sequence[str]) -> int:
+    return next((turn for turn, start in enumerate(first) if nodeid.startswith(start)), len(first))
 
 
 @pytest.fixture(scope="session")
