@@ -15,7 +15,7 @@ from benchmarks.live_application import Events, LiveApplication
 from benchmarks.measurement import Measurement
 from benchmarks.pipeline import PARTITIONS, use_all_cores
 from benchmarks.scale import Scale
-from benchmarks.warm_shards import WarmShards
+from benchmarks.warm_shards import NEW_SHARE, WarmShards
 from stream_app.adapters.log.partitioning import partitions_of
 from stream_app.adapters.log.port import Log, Outgoing, TopicPartition
 from tests.kafka.broker import KafkaCluster
@@ -23,8 +23,6 @@ from tests.kafka.broker import KafkaCluster
 RATE, SECONDS, WARM_UP_SECONDS = 10_000, 20, 30
 GOAL_MS, FLOOR_MS = 50.0, 150.0
 STEP_S = 0.01
-NEW_SHARE = 0.1
-"""Share of events that are first purchases, each with a change on both axes: as in a year of ten events a customer."""
 _KNOWN = 200_000
 _SETTLE_S = 5.0
 
@@ -81,7 +79,7 @@ async def _run(scale: Scale, url: str, folder: Path) -> list[float]:
         try:
             shards = WarmShards(scale, known)
             await shards.hand_over(log, application)
-            events = _with_new_customers(shards.draw(RATE * (seconds + warm_up)))
+            events = shards.draw(RATE * (seconds + warm_up), NEW_SHARE)
             application.start_worker()
             sent = _Sent()
             reader = asyncio.create_task(_read(reading, application, sent))
@@ -108,18 +106,6 @@ async def _send(log: Log, application: LiveApplication, sent: _Sent, events: Eve
         await _append(log, application, sent, (events.keys[own], events.values[own], events.times_ms[start]))
         ahead = begun + (step + 1) * STEP_S - time.perf_counter()
         await asyncio.sleep(max(ahead, 0.0))
-
-
-def _with_new_customers(events: Events) -> Events:
-    """Make some of the events first purchases of customers whom nobody knows."""
-    is_new = np.random.default_rng(3).random(len(events.keys)) < NEW_SHARE
-    for fresh, place in enumerate(np.flatnonzero(is_new).tolist()):
-        events.keys[place] = key = b"n%08d" % fresh
-        events.values[place] = (
-            b'{"event_id":"n%09d","customer_id":"%b","type":"purchase","occurred_at":%d,"amount":40.5}'
-            % (fresh, key, events.times_ms[place])
-        )
-    return events
 
 
 async def _append(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.events import RawEvents
 from benchmarks.live_application import VERSION, Events, LiveApplication
 from benchmarks.scale import Scale
 from benchmarks.warm_engine import WarmEngine
@@ -24,7 +22,11 @@ from stream_app.streaming.state_log import pack_table
 
 SPAN_MS = 3_000_000
 """All events come within the hour, so that what is measured is events and not sweeps."""
+NEW_SHARE = 0.1
+"""Share of events that are first purchases, each with a change on both axes: as in a year of ten events a customer."""
 _SWEEP_DAYS = 1
+_FIRST_AMOUNT = 40.5
+_SEED = 3
 
 
 class WarmShards:
@@ -58,19 +60,23 @@ class WarmShards:
         """Ids of all customers."""
         return self._warm.source.ids
 
-    def draw(self, count: int) -> Events:
-        """Draw what comes next: events of all families, of random customers."""
+    def draw(self, count: int, new_share: float = 0.0) -> Events:
+        """Draw what comes next: events of all families; a share of them are first purchases of new customers."""
         raw = self._warm.source.draw(self._warm.source.customers(count, 0.0))
-        return self._as_events(raw, self.start_ms + np.arange(count) * SPAN_MS // count)
-
-    def _as_events(self, raw: RawEvents, times_ms: NDArray[np.int64]) -> Events:
-        columns = (raw.event_ids, raw.customer_ids, raw.families.tolist(), times_ms.tolist(), raw.amounts.tolist())
+        is_new = np.random.default_rng(_SEED).random(count) < new_share
+        families = np.where(is_new, np.uint8(Family.PURCHASE), raw.families)
+        customers = list(raw.customer_ids)
+        for place in np.flatnonzero(is_new).tolist():
+            customers[place] = f"new-{raw.event_ids[place]}"
+        amounts = np.where(is_new & (raw.amounts == 0.0), _FIRST_AMOUNT, raw.amounts)
+        times_ms = (self.start_ms + np.arange(count) * SPAN_MS // count).tolist()
+        columns = (raw.event_ids, customers, families.tolist(), times_ms, amounts.tolist())
         values = [
             b'{"event_id":"%b","customer_id":"%b","type":"%b","occurred_at":%d,"amount":%b,"currency":"USD"}'
             % (event.encode(), customer.encode(), self._types[family], time_ms, b"%.2f" % amount)
             for event, customer, family, time_ms, amount in zip(*columns, strict=True)
         ]
-        return Events([customer.encode() for customer in raw.customer_ids], values, times_ms.tolist())
+        return Events([*map(str.encode, customers)], values, times_ms)
 
     async def hand_over(self, log: Log, application: LiveApplication) -> None:
         """Write knowledge and the state of all shards, before the worker is started."""
