@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from benchmarks.live_application import Events, LiveApplication
+from benchmarks.live_application import Events, LiveApplication, shared_out
 from benchmarks.measurement import Measurement
 from benchmarks.pipeline import PARTITIONS, use_all_cores
 from benchmarks.scale import Scale
 from benchmarks.warm_shards import NEW_SHARE, WarmShards
-from stream_app.adapters.log.partitioning import partitions_of
-from stream_app.adapters.log.port import Log, Outgoing, TopicPartition
+from stream_app.adapters.log.port import Log, TopicPartition
 from tests.kafka.broker import KafkaCluster
 
 RATE, SECONDS, WARM_UP_SECONDS = 10_000, 20, 30
@@ -102,25 +101,15 @@ async def _send(log: Log, application: LiveApplication, sent: _Sent, events: Eve
     per_step = int(RATE * STEP_S)
     begun = time.perf_counter()
     for step, start in enumerate(range(0, len(events.keys), per_step)):
-        own = slice(start, start + per_step)
-        await _append(log, application, sent, (events.keys[own], events.values[own], events.times_ms[start]))
+        await _append(log, application, sent, events.part(start, start + per_step))
         ahead = begun + (step + 1) * STEP_S - time.perf_counter()
         await asyncio.sleep(max(ahead, 0.0))
 
 
-async def _append(
-    log: Log, application: LiveApplication, sent: _Sent, step: tuple[list[bytes], list[bytes], int]
-) -> None:
-    keys, values, time_ms = step
-    owners = partitions_of(keys, PARTITIONS).tolist()
-    outgoing = []
-    for partition in range(PARTITIONS):
-        own = [place for place, owner in enumerate(owners) if owner == partition]
-        if own:
-            topic, stamps = application.topics.events, [time_ms] * len(own)
-            part = ([values[place] for place in own], [keys[place] for place in own])
-            outgoing.append(Outgoing(topic, partition, *part, timestamps_ms=stamps))
-            sent.times[partition] += [time.perf_counter()] * len(own)
+async def _append(log: Log, application: LiveApplication, sent: _Sent, events: Events) -> None:
+    outgoing = shared_out(application.topics.events, PARTITIONS, events)
+    for own in outgoing:
+        sent.times[own.partition] += [time.perf_counter()] * len(own)
     await log.append(outgoing)
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +30,7 @@ START_MS = 1_767_261_600_000
 SPAN_MS = 3_000_000
 VERSION = 1_000_000
 """Of the knowledge that is put into force: above all that a learner could publish meanwhile."""
-_APPEND_RECORDS = 5_000
+_APPEND_RECORDS = 20_000
 _WAIT_S = 600.0
 _POLL_S = 0.1
 
@@ -83,6 +82,29 @@ class Events:
         ]
         return cls(keys, values, times_ms)
 
+    def part(self, start: int, end: int) -> Events:
+        """Give some of them."""
+        return Events(self.keys[start:end], self.values[start:end], self.times_ms[start:end])
+
+
+def shared_out(topic: str, partition_count: int, events: Events) -> list[Outgoing]:
+    """Give events to the partitions of their customers, in their order; partitions that get none are left out."""
+    owners = partitions_of(events.keys, partition_count)
+    outgoing = []
+    for partition in range(partition_count):
+        own = np.flatnonzero(owners == partition).tolist()
+        if own:
+            values, keys = [events.values[place] for place in own], [events.keys[place] for place in own]
+            times_ms = [events.times_ms[place] for place in own]
+            outgoing.append(Outgoing(topic, partition, values, keys, timestamps_ms=times_ms))
+    return outgoing
+
+
+async def fill_topic(log: Log, topic: str, partition_count: int, events: Events) -> None:
+    """Write many events into a topic."""
+    for start in range(0, len(events.keys), _APPEND_RECORDS):
+        await log.append(shared_out(topic, partition_count, events.part(start, start + _APPEND_RECORDS)))
+
 
 class LiveApplication:
     """Topics, knowledge and a worker on a log; a context manager that ends the worker.
@@ -132,21 +154,7 @@ class LiveApplication:
 
     async def fill(self, log: Log, events: Events) -> None:
         """Write events."""
-        owners = partitions_of(events.keys, self.partition_count)
-        for partition in range(self.partition_count):
-            own = np.flatnonzero(owners == partition).tolist()
-            for start in range(0, len(own), _APPEND_RECORDS):
-                part = own[start : start + _APPEND_RECORDS]
-                await log.append([self._outgoing(events, partition, part)])
-
-    def _outgoing(self, events: Events, partition: int, places: Sequence[int]) -> Outgoing:
-        return Outgoing(
-            self.topics.events,
-            partition,
-            [events.values[place] for place in places],
-            [events.keys[place] for place in places],
-            timestamps_ms=[events.times_ms[place] for place in places],
-        )
+        await fill_topic(log, self.topics.events, self.partition_count, events)
 
     def start_worker(self) -> None:
         """Start the worker."""

@@ -17,14 +17,12 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.live_application import Events, LiveApplication
+from benchmarks.live_application import Events, LiveApplication, shared_out
 from benchmarks.measurement import Measurement
 from benchmarks.pipeline import PARTITIONS, use_all_cores
 from benchmarks.scale import Scale
 from benchmarks.warm_shards import WarmShards
 from stream_app.adapters.log.opening import open_log
-from stream_app.adapters.log.partitioning import partitions_of
-from stream_app.adapters.log.port import Outgoing
 
 REQUESTS_PER_SECOND = 500
 EVENTS_PER_SECOND = 10_000
@@ -134,16 +132,10 @@ async def _write(events: Events, place: tuple[str, str, str], began: multiproces
     url, app, topic = place
     log = open_log(url, app)
     await log.start()
-    owners = partitions_of(events.keys, PARTITIONS)
     per_step = EVENTS_PER_SECOND // STEPS_PER_SECOND
     begin = time.perf_counter()
     for step, start in enumerate(range(0, len(events.keys), per_step)):
-        outgoing = []
-        for partition in range(PARTITIONS):
-            own = (start + np.flatnonzero(owners[start : start + per_step] == partition)).tolist()
-            keys, values = [events.keys[place] for place in own], [events.values[place] for place in own]
-            outgoing.append(Outgoing(topic, partition, values, keys, timestamps_ms=[events.times_ms[start]] * len(own)))
-        await log.append(outgoing)
+        await log.append(shared_out(topic, PARTITIONS, events.part(start, start + per_step)))
         began.set()
         await asyncio.sleep(max(begin + (step + 1) / STEPS_PER_SECOND - time.perf_counter(), 0.0))
 

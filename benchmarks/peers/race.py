@@ -12,14 +12,13 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from benchmarks.live_application import Events
+from benchmarks.live_application import Events, fill_topic
 from benchmarks.measurement import Measurement
 from benchmarks.peers import programs
 from benchmarks.pipeline import CUSTOMERS, PARTITIONS, use_all_cores, worker_rate
 from benchmarks.scale import Scale
 from stream_app.adapters.log.kafka.log import KafkaLog
-from stream_app.adapters.log.partitioning import partitions_of
-from stream_app.adapters.log.port import Log, Outgoing, TopicPartition
+from stream_app.adapters.log.port import Log, TopicPartition
 from tests.kafka.broker import KafkaCluster
 
 EVENTS, SLOW_EVENTS = 1_000_000, 100_000
@@ -79,7 +78,7 @@ class _Race:
         log = KafkaLog(self._bootstrap, name)
         await log.start()
         try:
-            await self._fill(log, topics[0], count)
+            await fill_topic(log, topics[0], PARTITIONS, Events.drawn(count, CUSTOMERS))
             data = self._folder / name
             data.mkdir()
             arguments = [self._bootstrap, name, *topics, str(data)]
@@ -103,16 +102,6 @@ class _Race:
             await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=settings) for topic in topics])
         finally:
             await admin.close()
-
-    async def _fill(self, log: Log, topic: str, count: int) -> None:
-        events = Events.drawn(count, CUSTOMERS)
-        owners = partitions_of(events.keys, PARTITIONS).tolist()
-        for partition in range(PARTITIONS):
-            own = [place for place, owner in enumerate(owners) if owner == partition]
-            for start in range(0, len(own), 5_000):
-                part = own[start : start + 5_000]
-                values, keys = [events.values[place] for place in part], [events.keys[place] for place in part]
-                await log.append([Outgoing(topic, partition, values, keys)])
 
     async def _rate(self, log: Log, topic: str, count: int, process: subprocess.Popen[bytes]) -> float:
         """Count outputs that are committed: one for four events of a task, so within a few of a quarter of all."""
