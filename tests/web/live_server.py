@@ -11,7 +11,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from stream_app.web.serving import bind
+from stream_app.web.serving import bind, configure
 from stream_app.web.settings import WebSettings
 
 DEADLINE_SECONDS = 30.0
@@ -21,8 +21,7 @@ DEADLINE_SECONDS = 30.0
 def running(api: FastAPI, settings: WebSettings | None = None) -> Iterator[str]:
     """Run an application; gives its address."""
     bound = bind(settings or WebSettings(port=0))
-    config = uvicorn.Config(api, log_config=None, access_log=False, timeout_graceful_shutdown=3)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configure(api))
     api.state.hub.is_ending = lambda: server.should_exit
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()

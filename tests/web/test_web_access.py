@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from stream_app.domain.errors import SettingsError
 from stream_app.web.access import SECURITY_HEADERS, RateLimiter
 from stream_app.web.api import create_api
+from stream_app.web.bounded_http import HEAD_BYTES_MAX
 from stream_app.web.read_model import ReadModel
 from stream_app.web.settings import Role, Token, WebSettings, hash_token, read_tokens
 from tests.web.api_client import ApiClient
+from tests.web.live_server import running
 
 READER, ADMIN = "reading-token", "admin-token"
 TOKENS = (Token(Role.READ, hash_token(READER)), Token(Role.ADMIN, hash_token(ADMIN)))
@@ -33,6 +39,35 @@ def guarded(model: ReadModel) -> ApiClient:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize(
+    "begin", [b"GET /v1/status HTTP/1.1\r\nX-Long: ", b"GET /v1/status?"], ids=["header", "target"]
+)
+def test_a_head_that_does_not_end_is_cut_off_and_others_are_served(model: ReadModel, begin: bytes) -> None:
+    with running(create_api(model, WebSettings())) as address:
+        parts = urlsplit(address)
+        with socket.create_connection((parts.hostname, parts.port), timeout=30.0) as sender:
+            sender.sendall(begin)
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                for _ in range(100):
+                    sender.sendall(b"x" * HEAD_BYTES_MAX)
+            with contextlib.suppress(ConnectionError):
+                answer = sender.recv(4096)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+        assert httpx.get(f"{address}/v1/status").status_code == 200
+
+
+def test_many_requests_in_one_piece_are_all_answered(model: ReadModel) -> None:
+    request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Padding: %b\r\n\r\n" % (b"x" * 2000)
+    with running(create_api(model, WebSettings())) as address:
+        parts = urlsplit(address)
+        with socket.create_connection((parts.hostname, parts.port), timeout=30.0) as sender:
+            sender.sendall(request * 100)
+            answers = b""
+            while answers.count(b"HTTP/1.1 200") < 100:
+                answers += sender.recv(65_536)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "shop.example"])
