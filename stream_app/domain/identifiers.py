@@ -18,6 +18,9 @@ _MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
 _INCREMENT = 0x9E3779B97F4A7C15
 _MASK_64 = 2**64 - 1
+_INCREMENTS = np.array([(_INCREMENT * place) & _MASK_64 for place in range(1, 41)], dtype=np.uint64)
+_FEW_IDS = 1000
+"""Up to so many, calls of numpy cost more than what they do, and all words are hashed in one."""
 
 
 def pack_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
@@ -77,6 +80,10 @@ def hash_ids(ids: NDArray[np.bytes_]) -> NDArray[np.uint64]:
     words_per_id = -(-ids.dtype.itemsize // _WORD_BYTES)
     padded = np.ascontiguousarray(ids, dtype=f"S{words_per_id * _WORD_BYTES}")
     words = padded.view("<u8").reshape(len(ids), words_per_id)
+    if len(ids) <= _FEW_IDS and words_per_id <= len(_INCREMENTS):
+        mixed = _finalise(words.astype(np.uint64) + _INCREMENTS[:words_per_id])
+        mixed[words == 0] = 0
+        return _finalise(np.add.reduce(mixed, axis=1))
     total = np.zeros(len(ids), dtype=np.uint64)
     for place in range(words_per_id):
         word = words[:, place].astype(np.uint64)

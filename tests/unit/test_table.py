@@ -119,6 +119,8 @@ def test_the_hash_of_an_id_depends_neither_on_its_array_nor_on_its_neighbours(id
 
     alone = [int(hash_ids(pack_ids([customer_id]))[0]) for customer_id in ids]
     assert hash_ids(packed).tolist() == hash_ids(wide).tolist() == alone
+    many = pack_ids([*ids, *(f"c{number}" for number in range(2000))])
+    assert hash_ids(many)[: len(ids)].tolist() == alone
 
 
 @given(st.lists(IDS, max_size=20))
