@@ -26,7 +26,7 @@ run: $(PACKAGE_READY) ## Start a simulated shop, segment its customers live, and
 	@$(BIN)/stream-app run
 
 test: $(PACKAGE_READY) ## Run all tests.
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 crash: $(PACKAGE_READY) ## Kill workers a hundred times, on both logs; takes about an hour.
 	STREAM_APP_KILLS=100 $(BIN)/python -m pytest tests/crash -s

@@ -334,7 +334,7 @@ def tier_names(states: NDArray[np.int8], tiers: Sequence[str], *, is_rank: bool 
     names = pa.array([*tiers, PROSPECT_NAME, None if is_rank else UNRATED_NAME])
     # -1 (unrated) and -2 (prospect) count from the end of the names.
     places = np.where(states < 0, len(names) + states.astype(np.int64), states)
-    return names.take(pa.array(places))
+    return names.take(pa.array(places, type=pa.int64()))
 
 
 def _treatments(states: NDArray[np.int8], policy: Policy) -> tuple[pa.Array, pa.Array]:
