@@ -94,7 +94,8 @@ class Visitor:
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
         self._contexts: list[BrowserContext] = []
-        self.complaints: list[str] = []
+        self._heard: list[str] = []
+        self._forgiven: list[str] = []
         self.foreign: list[str] = []
         self._own = ""
 
@@ -106,8 +107,8 @@ class Visitor:
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("console", lambda message: self._hear(message.type, message.text))
-        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+        page.on("pageerror", lambda error: self._heard.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: self._heard.append(f"dialog: {dialog.message}"))
         context.on("request", self._watch)
         page.goto(address)
         return page
@@ -118,11 +119,16 @@ class Visitor:
 
     def _hear(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"}:
-            self.complaints.append(f"{kind}: {text}")
+            self._heard.append(f"{kind}: {text}")
+
+    @property
+    def complaints(self) -> list[str]:
+        """What was complained about, but for what had to be."""
+        return [said for said in self._heard if not any(part in said for part in self._forgiven)]
 
     def forgive(self, *parts: str) -> None:
-        """Take complaints with one of these parts as what has to be."""
-        self.complaints = [said for said in self.complaints if not any(part in said for part in parts)]
+        """Take complaints with one of these parts as what has to be, also those that are still on their way."""
+        self._forgiven += parts
 
     def close(self) -> None:
         """Leave."""
