@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.live_application import VERSION, Events, LiveApplication
+from benchmarks.live_application import SPAN_MS, VERSION, Events, LiveApplication
 from benchmarks.scale import Scale
 from benchmarks.warm_engine import WarmEngine
 from stream_app.adapters.log.partitioning import partitions_of
@@ -20,8 +20,6 @@ from stream_app.domain.rows import take_rows
 from stream_app.domain.table import CustomerTable
 from stream_app.streaming.state_log import pack_table
 
-SPAN_MS = 3_000_000
-"""All events come within the hour, so that what is measured is events and not sweeps."""
 NEW_SHARE = 0.1
 """Share of events that are first purchases, each with a change on both axes: as in a year of ten events a customer."""
 _SWEEP_DAYS = 1
@@ -52,7 +50,7 @@ class WarmShards:
 
     @property
     def start_ms(self) -> int:
-        """Time of the first event of `draw`, in milliseconds since 1970-01-01 UTC."""
+        """Time of the first event of `draw`, just after a tick, in milliseconds since 1970-01-01 UTC."""
         return self._warm.engine.last_tick_ms + 1
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +45,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long."""
-    items.sort(key=lambda item: _turn(item.nodeid, FIRST))
+    items.sort(key=lambda item: _turn(item.nodeid))
 
 
-def _turn(nodeid: str, first: Sequence[str]) -> int:
-    return next((turn for turn, start in enumerate(first) if nodeid.startswith(start)), len(first))
+def _turn(nodeid: str) -> int:
+    return next((turn for turn, start in enumerate(FIRST) if nodeid.startswith(start)), len(FIRST))
 
 
 @pytest.fixture(scope="session")
