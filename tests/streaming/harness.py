@@ -19,6 +19,7 @@ from stream_app.adapters.log.sqlite.log import SqliteLog
 from stream_app.adapters.log.sqlite.topic_tables import ensure_topics
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.policy_file import load_policy
+from stream_app.adapters.state_records import decode_state_record
 from stream_app.backtest.run import run_backtest
 from stream_app.backtest.settings import BacktestSettings
 from stream_app.domain.policy import Policy
@@ -27,7 +28,7 @@ from stream_app.simulation.settings import ShopSettings
 from stream_app.streaming.journal import JournalReplay, ReplayResult
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.reports import NobodyWatches, Observer
-from stream_app.streaming.shard import ShardSetup
+from stream_app.streaming.shard import Shard, ShardSetup
 from stream_app.streaming.ticks import GRID_MS, TickRecord, encode_tick
 from stream_app.streaming.worker import ExitCode, Worker, WorkerSetup
 from tests.simulation import shops
@@ -107,7 +108,7 @@ class Host:
                 await asyncio.sleep(0.002)
 
     async def until_idle(self, last_tick_ms: int) -> None:
-        """Go on until every shard has reached a tick and all of its events."""
+        """Go on until every shard has reached a tick and all of its events, and all of that is in the log."""
         shards = self.worker.shards.values()
 
         def is_reached() -> bool:
@@ -119,7 +120,19 @@ class Host:
                 for shard in shards
             )
 
-        await self.until(is_reached)
+        async with asyncio.timeout(DEADLINE_S):
+            await self.until(is_reached)
+            # A shard's engine is ahead of the log while its commit runs.
+            while not all([await self._is_committed(shard.shard) for shard in shards]):
+                await asyncio.sleep(0.002)
+
+    async def _is_committed(self, shard: Shard) -> bool:
+        values = await records_of(self.log, TOPICS.state, shard.setup.partition)
+        if not values or values[-1] is None:
+            return False
+        header = decode_state_record(values[-1]).header
+        positions = {own.topic: position for own, position in shard.positions.items()}
+        return header.positions == positions and header.clock.last_tick_ms == shard.engine.last_tick_ms
 
 
 def new_log(path: Path, partition_count: int) -> None:
