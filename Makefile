@@ -63,4 +63,5 @@ $(REQUIREMENTS_READY):
 $(PACKAGE_READY): $(REQUIREMENTS_READY)
 	@rm -f $(VENV)/.package-*
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c 'from stream_app.engine.compilation import compile_all; compile_all()'
 	@touch $@

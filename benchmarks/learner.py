@@ -10,7 +10,7 @@ from benchmarks.measurement import Measurement, Rate, Stopwatch
 from benchmarks.models import every_model
 from benchmarks.scale import Scale
 from benchmarks.warm_engine import WarmEngine
-from stream_app.domain.features import FeatureLayout, history_of
+from stream_app.domain.history import FeatureLayout, history_of
 from stream_app.learning.outcome_models import OutcomeModels, Outcomes
 from stream_app.learning.scoring_learner import EXAMPLES_PER_CYCLE
 

@@ -26,7 +26,7 @@ IMPORT_NAMES = {
     "prometheus-client": ["prometheus_client"],
     "pydantic-settings": ["pydantic_settings"],
 }
-ALLOWED_IN_THE_CORE = {"numpy"}
+ALLOWED_IN_THE_CORE = {"numba", "numpy"}
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:

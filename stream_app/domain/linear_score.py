@@ -14,6 +14,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.domain.compiled import compiled
+
 FloatArray = NDArray[np.float64]
 
 SCORE_MAX = 8.0
@@ -75,11 +77,18 @@ def _summed(weights: LinearWeights, columns: FloatArray, places: Sequence[int], 
     # The means' share is the same for all customers; added up once, it saves a pass over every column.
     coefficients, means = weights.coefficients.tolist(), weights.means.tolist()
     counted = [place for place in places if coefficients[place] != 0.0]
-    score = np.full(columns.shape[1], start - math.fsum(means[place] * coefficients[place] for place in counted))
-    product = np.empty(columns.shape[1])
-    for place in counted:
-        np.multiply(columns[place], coefficients[place], out=product)
-        score += product
+    begin = start - math.fsum(means[place] * coefficients[place] for place in counted)
+    return _add_columns(np.ascontiguousarray(columns), np.array(counted, dtype=np.int64), weights.coefficients, begin)
+
+
+@compiled
+def _add_columns(columns: FloatArray, places: NDArray[np.int64], coefficients: FloatArray, start: float) -> FloatArray:
+    """Add some columns to a start, each times its coefficient, in the order of the places; shape `(n,)`."""
+    score = np.full(columns.shape[1], start)
+    for place in places:
+        coefficient, column = coefficients[place], columns[place]
+        for row in range(len(score)):
+            score[row] += column[row] * coefficient
     return score
 
 

@@ -9,15 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.domain.credibility import expected_amount
-from stream_app.domain.features import (
-    BASE_NAMES,
-    PERIOD_DAYS,
-    FeatureLayout,
-    FloatArray,
-    FormulaForecast,
-    feature_columns,
-    history_of,
-)
+from stream_app.domain.features import BASE_NAMES, FormulaForecast, feature_columns
+from stream_app.domain.history import PERIOD_DAYS, FeatureLayout, FloatArray, history_of
 from stream_app.domain.knowledge import Scoring
 from stream_app.domain.linear_score import column_score, probabilities
 from stream_app.domain.population_model import PopulationModel

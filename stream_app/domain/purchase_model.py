@@ -5,8 +5,8 @@ customers as Gamma(r, alpha), and leaves for good after any purchase with probab
 a history only three numbers matter: x (repeat purchases), t_x (from the first to the last purchase) and T (age: from
 the first purchase to the moment of the forecast). Times are in weeks.
 
-Every function works row by row with a fixed number of steps: no sum runs across customers and no loop stops when it
-has converged, so that a customer's numbers are the same to the bit whatever block the customer is computed in.
+Every function works row by row: no sum runs across customers, so that a customer's numbers are the same to the bit
+whatever block the customer is computed in. The formulas themselves are in `purchase_formulas`.
 
 References
 ----------
@@ -18,30 +18,15 @@ M. Abramowitz, I. Stegun (1964), Handbook of Mathematical Functions, 5.1.22, 7.1
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.domain.errors import SettingsError
+from stream_app.domain.purchase_formulas import alive_each, forecast_each, growth_each
 
 FloatArray = NDArray[np.float64]
-
-SERIES_TERMS = 64
-"""Terms of each Gauss series; what is left out is estimated (`_series_remainder`)."""
-SERIES_TERMS_NEAR = 32
-"""Terms where even new customers' series fall fast: as exact there (2e-10), in half the time."""
-NEAR_MAX = 0.75
-"""Largest argument z of a new customer (T = 0) for which that holds. The number of terms hangs on the population and
-the horizon alone, never on who is in the block."""
-REMAINDER_LEVELS = 8
-"""Levels of the continued fraction in the estimate of what the series leaves out."""
-EXPONENT_MAX = 700.0
-"""exp of more does not fit in a float64."""
-PURCHASES_SPELLED_OUT = 8
-"""Numbers of purchases whose spend is told apart in `growth_probability`; higher ones are taken together."""
-AMOUNT_MIN = 1e-12
-"""Smallest amount whose logarithm is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +55,16 @@ class PurchaseParameters:
 
     def __post_init__(self) -> None:
         """Validate."""
-        values = astuple(self)
-        if not all(math.isfinite(value) and value > 0.0 for value in values):
-            message = f"purchase parameters (r, alpha_weeks, a, b) = {values}: each must be positive and finite; refit"
+        if not all(math.isfinite(value) and value > 0.0 for value in self.values):
+            message = (
+                f"purchase parameters (r, alpha_weeks, a, b) = {self.values}: each must be positive and finite; refit"
+            )
             raise SettingsError(message, code="invalid_purchase_parameters")
+
+    @property
+    def values(self) -> tuple[float, float, float, float]:
+        """r, alpha, a and b."""
+        return self.r, self.alpha_weeks, self.a, self.b
 
 
 PRIOR_PARAMETERS = PurchaseParameters(r=0.5, alpha_weeks=10.0, a=0.5, b=2.0)
@@ -142,25 +133,8 @@ def purchase_forecast(
     if not (math.isfinite(horizon_weeks) and horizon_weeks > 0.0):
         message = f"horizon_weeks = {horizon_weeks}: it must be positive and finite; correct the policy's horizon"
         raise SettingsError(message, code="invalid_horizon")
-    x = _column(repeat_purchases)
-    age = np.maximum(_column(age_weeks), first_to_last_weeks)
-    alive = alive_probability(parameters, x, first_to_last_weeks, age)
-    z = horizon_weeks / ((parameters.alpha_weeks + horizon_weeks) + age)
-    log_ratio = np.log1p(-z)
-    shape = parameters.r + x
-    buy_if_alive = -np.expm1(shape * log_ratio)
-    is_near = horizon_weeks <= NEAR_MAX * (parameters.alpha_weeks + horizon_weeks)
-    terms = SERIES_TERMS_NEAR if is_near else SERIES_TERMS
-    mean_if_alive = _mean_if_alive(parameters, x, z, (log_ratio, terms))
-    # Whatever rounding does: at least P(buy), and at most the mean if nobody ever left.
-    mean_max = shape * (horizon_weeks / (parameters.alpha_weeks + age))
-    mean_if_alive = np.minimum(np.maximum(mean_if_alive, buy_if_alive), mean_max)
-    buy = alive * buy_if_alive
-    return PurchaseForecast(
-        alive_probability=alive,
-        buy_probability=buy,
-        expected_purchases=np.maximum(alive * mean_if_alive, buy),
-    )
+    x, last, age = _columns(repeat_purchases, first_to_last_weeks, age_weeks)
+    return PurchaseForecast(*forecast_each(parameters.values, x, last, age, horizon_weeks))
 
 
 def alive_probability(
@@ -195,13 +169,8 @@ def alive_probability(
     >>> round(float(alive[0]), 4)
     0.7266
     """
-    x = _column(repeat_purchases)
-    last = _column(first_to_last_weeks)
-    silence = np.maximum(_column(age_weeks) - last, 0.0)
-    log_odds = np.log(parameters.a / ((parameters.b - 1.0) + np.maximum(x, 1.0)))
-    log_odds += (parameters.r + x) * np.log1p(silence / (parameters.alpha_weeks + last))
-    alive = 1.0 / (1.0 + np.exp(np.minimum(log_odds, EXPONENT_MAX)))
-    return np.where(x > 0.0, alive, 1.0)
+    x, last, age = _columns(repeat_purchases, first_to_last_weeks, age_weeks)
+    return alive_each(parameters.values, x, last, age)
 
 
 def expected_purchases(
@@ -258,109 +227,15 @@ def growth_probability(
     FloatArray
         Shape `(n,)`, in [0, 1].
     """
-    buy = forecast.buy_probability
-    amount = np.maximum(_column(expected_amount), AMOUNT_MIN)
-    previous = _column(previous_spend)
-    log_need = np.log(np.maximum(previous, AMOUNT_MIN) / amount)
-    further = np.maximum(forecast.expected_purchases / np.maximum(buy, AMOUNT_MIN) - 1.0, 0.0)
-    spread = math.expm1(log_amount_variance)
-    share = np.exp(-np.minimum(further, EXPONENT_MAX))
-    rest, rest_count, rest_square = 1.0 - share, further + 1.0 - share, further + (further + 1.0) ** 2 - share
-    counts = range(1, PURCHASES_SPELLED_OUT + 1)
-    needs = log_need - np.array([[math.log(count)] for count in counts])
-    exceedances = _exceedance(needs, np.array([[math.log1p(spread / count)] for count in counts]))
-    total = share * exceedances[0]
-    for count in counts[1:]:
-        share = share * (further * (1.0 / (count - 1)))
-        total = total + share * exceedances[count - 1]
-        rest = rest - share
-        rest_count = rest_count - share * count
-        rest_square = rest_square - share * (count * count)
-    rest = np.maximum(rest, 0.0)
-    divisor = np.maximum(rest, AMOUNT_MIN)
-    count_mean = np.maximum(rest_count / divisor, PURCHASES_SPELLED_OUT + 1.0)
-    count_variance = np.minimum(np.maximum(rest_square / divisor - count_mean * count_mean, 0.0), further + 1.0)
-    log_variance = np.log1p(spread / count_mean + count_variance / (count_mean * count_mean))
-    total = total + rest * _exceedance(log_need - np.log(count_mean), log_variance)
-    return np.where(previous > 0.0, np.minimum(buy * total, buy), buy)
+    buy, mean = forecast.buy_probability, forecast.expected_purchases
+    buy, mean, amount, previous = _columns(buy, mean, expected_amount, previous_spend)
+    return growth_each(buy, mean, amount, previous, log_amount_variance)
 
 
-def _column(values: FloatArray) -> FloatArray:
-    """Make values contiguous: numpy computes transcendental functions of strided views in another way."""
-    return np.ascontiguousarray(values, dtype=np.float64)
-
-
-def _mean_if_alive(
-    parameters: PurchaseParameters, x: FloatArray, z: FloatArray, series: tuple[FloatArray, int]
-) -> FloatArray:
-    """Give E[purchases in (T, T + H)] of who is alive at T: eq. 10 without its denominator, in a form that computes.
-
-    With c = a + b + x - 1 and e = a + b - 1 - r, Euler's transformation (15.3.3) turns eq. 10's numerator into
-    c / (a - 1) (1 - (1 - z)^(a - 1) F(e, a - 1; c; z)). Taking out the first term of F and one factor (a - 1) of
-    the others leaves
-    -c ((1 - z)^(a - 1) - 1) / (a - 1) - (1 - z)^(a - 1) e z sum over n >= 0 of (e + 1)_n (a)_n / ((c + 1)_n (2)_n) z^n,
-    which is smooth at a = 1 and at a + b + x = 1, and nothing overflows for thousands of purchases.
-    """
-    r, a, b = parameters.r, parameters.a, parameters.b
-    log_ratio, terms = series
-    c = (a + b - 1.0) + x
-    e = a + b - 1.0 - r
-    power = (a - 1.0) * log_ratio
-    lost = log_ratio if a == 1.0 else np.expm1(power) / (a - 1.0)
-    mean = -c * lost - np.exp(power) * ((e * z) * _gauss_series((e + 1.0, a), c + 1.0, 2.0, z, terms))
-    if a <= 1.0 + r:
-        return mean
-    # Large a makes that series slow for few purchases; there the form of the paper converges faster (and only there).
-    few = np.minimum(x, a)
-    c = (a + b - 1.0) + few
-    shape = r + few
-    paper = c * (1.0 - np.exp(shape * log_ratio) * _gauss_series((shape, b + few), c, 1.0, z, terms)) / (a - 1.0)
-    return np.where(x + 1.0 + r < a, paper, mean)
-
-
-def _gauss_series(
-    upper: tuple[FloatArray | float, FloatArray | float], c: FloatArray, d: float, z: FloatArray, terms: int
-) -> FloatArray:
-    """Sum (p)_n (q)_n / ((c)_n (d)_n) z^n over n >= 0 (15.1.1 for d = 1); needs p + q < c + d and 0 < z < 1."""
-    p, q = upper
-    index = np.arange(terms, dtype=np.float64)[:, None]
-    ratios = (p + index) * (q + index) / (d + index) / (c + index)
-    ratios *= z
-    term, total = np.ones_like(z), np.ones_like(z)
-    for ratio in ratios[:-1]:
-        term *= ratio
-        total += term
-    term *= ratios[-1]
-    decay = np.maximum((c + d) - (p + q), 1.0)
-    shift = ((c * c + d * d) - (p * p + q * q)) / (2.0 * decay) - 0.5
-    return total + term * _series_remainder(decay, np.maximum(terms + shift, terms / 2), z)
-
-
-def _series_remainder(decay: FloatArray, index: FloatArray, z: FloatArray) -> FloatArray:
-    """Sum (1 + k / index)^(-decay) z^k over k >= 0, by Euler and Maclaurin up to the first derivative.
-
-    So the series' terms fall after many of them, to second order in 1 / n. The integral is
-    index e^y E_decay(y), y = -index log z, and the exponential integral a continued fraction (5.1.22).
-    """
-    fall = -np.log(z)
-    y = index * fall
-    fraction = y
-    for level in range(REMAINDER_LEVELS, 0, -1):
-        fraction = y + (decay + (level - 1)) / (1.0 + level / fraction)
-    return index / fraction + 0.5 + (decay / index + fall) / 12.0
-
-
-def _exceedance(log_need: FloatArray, log_variance: FloatArray | float) -> FloatArray:
-    """P(Y > need) for log-normal Y with mean 1 and the given log-variance."""
-    deviations = (log_need + log_variance * 0.5) / np.sqrt(log_variance)
-    return _normal_upper_tail(deviations)
-
-
-def _normal_upper_tail(values: FloatArray) -> FloatArray:
-    """P(standard normal > value) by A&S 7.1.26, within 1.5e-7."""
-    size = np.abs(values) * math.sqrt(0.5)
-    t = 1.0 / (1.0 + 0.3275911 * size)
-    series = t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))
-    series = t * (0.254829592 + t * (-0.284496736 + series))
-    tail = 0.5 * series * np.exp(-np.minimum(size * size, EXPONENT_MAX))
-    return np.where(values >= 0.0, tail, 1.0 - tail)
+def _columns(*values: FloatArray) -> list[FloatArray]:
+    """Make columns what the loops are compiled for: contiguous, and of one length, which they do not check."""
+    columns = [np.ascontiguousarray(column, dtype=np.float64) for column in values]
+    if any(len(column) != len(columns[0]) for column in columns):
+        message = f"columns of {[len(column) for column in columns]} customers: one length is needed"
+        raise ValueError(message)
+    return columns

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.domain.effects import Cause, Changes
 from stream_app.domain.knowledge import AxisKnowledge
-from stream_app.domain.population import bucket_of
 from stream_app.domain.rounds import Rounds
 from stream_app.domain.rows import NOT_HELD, PROSPECT, UNRATED, RowBlock
-from stream_app.domain.tiers import Rescore, Settled, TierState, needs_settling, settle
+from stream_app.domain.tiers import Rescores, Settled, TierState, settle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,27 +22,23 @@ class Standing:
     Parameters
     ----------
     tiers
-        One for each axis, columns of shape `(u,)`.
-    scores, buckets
+        One for each axis.
+    buckets
         Shape `(u, n_axes)`: as stored.
     sequences
         Shape `(u,)`, uint32.
     """
 
     tiers: list[TierState]
-    scores: NDArray[np.float64]
     buckets: NDArray[np.int32]
     sequences: NDArray[np.uint32]
 
     @classmethod
     def of(cls, rows: RowBlock) -> Standing:
         """Look into rows of shape `(u,)`."""
-        held, candidate, since_ms, cause = (rows[name] for name in ("held", "candidate", "since_ms", "candidate_cause"))
-        tiers = [
-            TierState(held[:, axis], candidate[:, axis], since_ms[:, axis], cause[:, axis])
-            for axis in range(held.shape[1])
-        ]
-        return cls(tiers, rows["score"], rows["bucket"], rows["sequence"])
+        fields = [rows[name] for name in ("held", "candidate", "since_ms", "candidate_cause", "score", "bucket")]
+        tiers = [TierState(*(field[:, axis] for field in fields)) for axis in range(fields[0].shape[1])]
+        return cls(tiers, rows["bucket"], rows["sequence"])
 
 
 def rated(rows: RowBlock, *, rates_everyone: bool) -> NDArray[np.bool_]:
@@ -73,10 +67,8 @@ class AxisRating:
         Shape `(n,)`; 0 where a customer is not rated.
     held_after
         Shape `(n,)`: held tier after each re-score.
-    places
-        Shape `(m,)`: which re-scores brought a change.
     changes
-        Columns of shape `(m,)`.
+        The re-scores that brought a change.
     suppressed_count
         Candidates given up.
     """
@@ -84,8 +76,7 @@ class AxisRating:
     terms: NDArray[np.float64]
     scores: NDArray[np.float64]
     held_after: NDArray[np.int8]
-    places: NDArray[np.int64]
-    changes: Settled | None
+    changes: Settled
     suppressed_count: int
 
 
@@ -126,59 +117,10 @@ def settle_axis(
     AxisRating
         What changed.
     """
-    lines, confirmation_ms, bucket_width = rule
     terms, scores = scored
-    rounds = moment.rounds
-    if not moment.is_rated.all():
-        scores = np.where(moment.is_rated, scores, 0.0)
-    state = standing.tiers[axis]
-    held_after = state.held[rounds.customer_indices] if not rounds.is_single else state.held.copy()
-    parts: list[tuple[NDArray[np.int64], Settled]] = []
-    suppressed_count = 0
-    if lines is not None:
-        stored = rounds.before(standing.scores[:, axis], scores)
-        for places in _rounds_to_settle(state, scores, moment, lines):
-            customers = rounds.customer_indices[places]
-            own = TierState(
-                state.held[customers], state.candidate[customers], state.since_ms[customers], state.cause[customers]
-            )
-            rescore = Rescore(scores[places], stored[places], moment.as_of_ms[places], moment.cause)
-            settled = settle(own, rescore, lines, confirmation_ms)
-            state.held[customers] = held_after[places] = own.held
-            state.candidate[customers] = own.candidate
-            state.since_ms[customers] = own.since_ms
-            state.cause[customers] = own.cause
-            suppressed_count += settled.suppressed_count
-            if settled.is_changed.any():
-                parts.append((places[settled.is_changed], settled.where_changed()))
-    last = slice(None) if rounds.is_single else rounds.last_places
-    is_rated = moment.is_rated[last]
-    standing.scores[is_rated, axis] = scores[last][is_rated]
-    standing.buckets[is_rated, axis] = bucket_of(scores[last][is_rated], bucket_width)
-    places = np.concatenate([part[0] for part in parts]) if parts else np.empty(0, dtype=np.int64)
-    changes = Settled.concatenate([part[1] for part in parts]) if parts else None
-    return AxisRating(terms, scores, held_after, places, changes, suppressed_count)
-
-
-def _rounds_to_settle(
-    state: TierState, scores: NDArray[np.float64], moment: Moment, lines: AxisKnowledge
-) -> list[NDArray[np.int64]]:
-    """Give the re-scores of those customers for whom any of them may matter, round by round."""
-    rounds = moment.rounds
-    if rounds.is_single:
-        places = np.flatnonzero(needs_settling(state, scores, lines) & moment.is_rated)
-        return [places] if len(places) else []
-    at_events = TierState(
-        state.held[rounds.customer_indices], state.candidate[rounds.customer_indices], state.since_ms, state.cause
-    )
-    needs = needs_settling(at_events, scores, lines) & moment.is_rated
-    if not needs.any():
-        return []
-    is_concerned = np.zeros(len(state.held), dtype=np.bool_)
-    is_concerned[rounds.customer_indices[needs]] = True
-    places = np.flatnonzero(is_concerned[rounds.customer_indices] & moment.is_rated)
-    bounds = np.searchsorted(places, rounds.offsets)
-    return [places[start:end] for start, end in pairwise(bounds.tolist()) if end > start]
+    rescores = Rescores(moment.rounds.customer_indices, moment.is_rated, scores, moment.as_of_ms, moment.cause)
+    held_after, changes, suppressed_count = settle(standing.tiers[axis], rescores, *rule)
+    return AxisRating(terms, scores, held_after, changes, suppressed_count)
 
 
 def tell_changes(
@@ -209,14 +151,15 @@ def tell_changes(
         The changes, ordered by customer, then in the order in which they happened, and the place of each
         change in the layout.
     """
-    counts = [len(axis.places) for axis in axes]
-    places = np.concatenate([axis.places for axis in axes])
+    counts = [len(axis.changes.places) for axis in axes]
+    settled = Settled.concatenate([axis.changes for axis in axes])
+    places = settled.places
     axis_numbers = np.repeat(np.arange(len(axes)), counts)
     customers = moment.rounds.customer_indices[places]
     # Places grow from round to round, so they also order the events of one customer.
     order = np.lexsort((axis_numbers, places, customers))
-    places, axis_numbers, customers = places[order], axis_numbers[order], customers[order]
-    settled = Settled.concatenate([axis.changes for axis in axes if axis.changes is not None]).take(order)
+    settled, axis_numbers, customers = settled.take(order), axis_numbers[order], customers[order]
+    places = settled.places
     sequences = _number(standing.sequences, customers)
     held = np.stack([axis.held_after[places] for axis in axes], axis=1)
     term_count = max(axis.terms.shape[1] for axis in axes)

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.domain.features import GROWTH_NAMES, PERIOD_DAYS
+from stream_app.domain.features import GROWTH_NAMES
+from stream_app.domain.history import PERIOD_DAYS
 from stream_app.domain.knowledge import PAST_SHARE, Scoring
 from stream_app.domain.linear_score import SCORE_MAX, Stack, linear_part, log_odds, probabilities
 from stream_app.domain.outlook import Customers, Outlook

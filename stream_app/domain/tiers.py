@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.domain.compiled import compiled
 from stream_app.domain.effects import Cause
 from stream_app.domain.knowledge import AxisKnowledge
+from stream_app.domain.population import BUCKET_COUNT
 from stream_app.domain.rows import NOT_HELD
 
 
@@ -39,188 +41,209 @@ def position(lines: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray
     return result
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class TierState:
-    """The tier fields of some customers on one axis, as contiguous columns of shape `(n,)`."""
+    """What the rows of u customers hold of one axis, as columns of shape `(u,)`: views, changed in place."""
 
     held: NDArray[np.int8]
     candidate: NDArray[np.int8]
     since_ms: NDArray[np.int64]
     cause: NDArray[np.uint8]
+    score: NDArray[np.float64]
+    bucket: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rescore:
-    """A new score of some rated customers on one axis, as columns of shape `(n,)`.
+class Rescores:
+    """New scores on one axis, as columns of shape `(n,)`; those of one customer in the order in which they came.
 
     Parameters
     ----------
-    scores, stored_scores
-        The new score, and the one that the row held before.
+    customers
+        Which customer, `0 <= customer < u`.
+    is_rated
+        Whether the customer is rated; the others' scores do not count.
+    scores
+        The new scores.
     at_ms
-        The time the new score is as of.
+        The time each score is as of.
     cause
         `Cause.EVENT` or `Cause.TIME`; `Cause.CUT_POINT` at a switch to another scoring.
     """
 
+    customers: NDArray[np.int64]
+    is_rated: NDArray[np.bool_]
     scores: NDArray[np.float64]
-    stored_scores: NDArray[np.float64]
     at_ms: NDArray[np.int64]
     cause: Cause
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
-    """What `settle` found, as columns of shape `(n,)`.
+    """The re-scores that changed a held tier, or gave the first one, as columns of shape `(m,)`.
 
     Parameters
     ----------
-    is_changed
-        The held tier changed, or was given for the first time.
+    places
+        Which re-scores, rising.
     from_tiers
         Held tier before.
     cut_points
-        The line that was crossed; NaN where there is none.
+        The line that was crossed; NaN for a first rating into the lowest tier.
     causes
-        `Cause` codes, meaningful where `is_changed`.
+        `Cause` codes.
     is_triggered
         The candidate came with this very event; never in a tick.
-    suppressed_count
-        Candidates given up before they were confirmed.
     """
 
-    is_changed: NDArray[np.bool_]
+    places: NDArray[np.int64]
     from_tiers: NDArray[np.int8]
     cut_points: NDArray[np.float64]
     causes: NDArray[np.uint8]
     is_triggered: NDArray[np.bool_]
-    suppressed_count: int
 
     def take(self, index: NDArray[np.int64]) -> Settled:
-        """Take some customers, in the order of the index."""
+        """Take some of them, in the order of the index."""
         return Settled(
-            self.is_changed[index],
+            self.places[index],
             self.from_tiers[index],
             self.cut_points[index],
             self.causes[index],
             self.is_triggered[index],
-            self.suppressed_count,
         )
-
-    def where_changed(self) -> Settled:
-        """Take the customers whose tier changed."""
-        return self.take(np.flatnonzero(self.is_changed))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Settled]) -> Settled:
         """Put several together, in order; at least one."""
         return cls(
-            np.concatenate([part.is_changed for part in parts]),
+            np.concatenate([part.places for part in parts]),
             np.concatenate([part.from_tiers for part in parts]),
             np.concatenate([part.cut_points for part in parts]),
             np.concatenate([part.causes for part in parts]),
             np.concatenate([part.is_triggered for part in parts]),
-            sum(part.suppressed_count for part in parts),
         )
 
 
-def needs_settling(state: TierState, scores: NDArray[np.float64], lines: AxisKnowledge) -> NDArray[np.bool_]:
-    """Tell which re-scores can change anything but the score: the others leave tiers as they are.
+def settle(
+    state: TierState, rescores: Rescores, lines: AxisKnowledge | None, confirmation_ms: int, bucket_width: float
+) -> tuple[NDArray[np.int8], Settled, int]:
+    """Bring held tiers, candidates, scores and buckets up to date, re-score by re-score.
 
     Parameters
     ----------
     state
-        Columns of shape `(n,)`.
-    scores
-        Shape `(n,)`.
+        Of u customers; changed in place.
+    rescores
+        The n new scores.
     lines
-        The lines in force.
-
-    Returns
-    -------
-    NDArray[np.bool_]
-        Shape `(n,)`.
-    """
-    result: NDArray[np.bool_] = state.candidate != NOT_HELD
-    result |= state.held == NOT_HELD
-    result |= position(lines.promote_lines, scores) > state.held
-    result |= position(lines.demote_lines, scores) < state.held
-    return result
-
-
-def candidate_for(held: NDArray[np.int8], scores: NDArray[np.float64], lines: AxisKnowledge) -> NDArray[np.int8]:
-    """Give the tier that a score suggests to a customer who holds one (S17); shape `(n,)`."""
-    up = position(lines.promote_lines, scores)
-    down = position(lines.demote_lines, scores)
-    result: NDArray[np.int8] = np.minimum(np.maximum(held, up), down)
-    return result
-
-
-def settle(state: TierState, rescore: Rescore, lines: AxisKnowledge, confirmation_ms: int) -> Settled:
-    """Bring held tiers and candidates up to date with new scores; changes `state` in place.
-
-    Parameters
-    ----------
-    state
-        Columns of shape `(n,)`.
-    rescore
-        The new scores of the same customers.
-    lines
-        The lines in force.
+        The lines in force; None where there are none, and tiers stay as they are.
     confirmation_ms
         How long a candidate must hold, in milliseconds.
+    bucket_width
+        Of the axis's histogram.
 
     Returns
     -------
-    Settled
-        Columns of shape `(n,)`.
+    tuple
+        Held tier after each re-score, shape `(n,)`; what changed; and the number of candidates that were given up.
     """
-    from_tiers = state.held.copy()
-    is_first = from_tiers == NOT_HELD
-    suggested = candidate_for(from_tiers, rescore.scores, lines)
-    suggested[is_first] = position(lines.cut_points, rescore.scores[is_first])
-
-    was_pending = state.candidate != NOT_HELD
-    is_kept = (suggested == from_tiers) & ~is_first
-    is_new = ~is_kept & (suggested != state.candidate)
-    suppressed_count = int(np.count_nonzero(was_pending & (is_kept | is_new)))
-
-    # At a first rating this is never read: its cause is set below.
-    has_left_before = candidate_for(from_tiers, rescore.stored_scores, lines) != from_tiers
-    state.cause[is_new] = np.where(has_left_before[is_new], Cause.CUT_POINT, rescore.cause)
-    state.cause[is_first] = Cause.FIRST_RATED
-    state.since_ms[is_new] = rescore.at_ms[is_new]
-    state.candidate[is_new] = suggested[is_new]
-    state.candidate[is_kept] = NOT_HELD
-
-    is_due = rescore.at_ms - state.since_ms >= confirmation_ms
-    is_changed = is_first | ((state.candidate != NOT_HELD) & is_due)
-    causes = state.cause.copy()
-    state.held[is_changed] = state.candidate[is_changed]
-    _clear(state, is_changed | is_kept)
-    return Settled(
-        is_changed=is_changed,
-        from_tiers=from_tiers,
-        cut_points=_crossed(from_tiers, state.held, lines),
-        causes=causes,
-        is_triggered=is_changed & is_new & (rescore.cause is Cause.EVENT),
-        suppressed_count=suppressed_count,
+    nothing = np.empty(0)
+    told = (nothing, nothing, nothing) if lines is None else (lines.cut_points, lines.promote_lines, lines.demote_lines)
+    held_after, changes, suppressed_count = _settle_each(
+        (rescores.customers, rescores.is_rated, rescores.scores, rescores.at_ms),
+        (state.held, state.candidate, state.since_ms, state.cause, state.score, state.bucket),
+        told,
+        (lines is not None, confirmation_ms, bucket_width, BUCKET_COUNT),
+        (NOT_HELD, int(rescores.cause), int(Cause.EVENT), int(Cause.FIRST_RATED), int(Cause.CUT_POINT)),
     )
+    return held_after, Settled(*changes), suppressed_count
 
 
-def _clear(state: TierState, where: NDArray[np.bool_]) -> None:
-    """Forget candidates; the unused fields get one fixed value, so that equal customers have equal rows."""
-    state.candidate[where] = NOT_HELD
-    state.since_ms[where] = 0
-    state.cause[where] = 0
+_Columns = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]
+_State = tuple[
+    NDArray[np.int8],
+    NDArray[np.int8],
+    NDArray[np.int64],
+    NDArray[np.uint8],
+    NDArray[np.float64],
+    NDArray[np.int32],
+]
+_Lines = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+_Changes = tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float64], NDArray[np.uint8], NDArray[np.bool_]]
 
 
-def _crossed(from_tiers: NDArray[np.int8], to_tiers: NDArray[np.int8], lines: AxisKnowledge) -> NDArray[np.float64]:
+@compiled
+def _settle_each(
+    rescores: _Columns,
+    state: _State,
+    lines: _Lines,
+    rule: tuple[bool, int, float, int],
+    codes: tuple[int, int, int, int, int],
+) -> tuple[NDArray[np.int8], _Changes, int]:
+    """Do what `settle` says; gives its columns one by one."""
+    customers, is_rated, scores, at_ms = rescores
+    held, candidate, since_ms, causes, stored, buckets = state
+    cut_points, promote_lines, demote_lines = lines
+    has_lines, confirmation_ms, bucket_width, bucket_count = rule
+    not_held, cause, event, first_rated, moved_line = codes
+    count, suppressed_count, n = 0, 0, len(scores)
+    held_after, places, from_tiers = np.empty(n, np.int8), np.empty(n, np.int64), np.empty(n, np.int8)
+    crossed, told, is_triggered = np.empty(n), np.empty(n, np.uint8), np.empty(n, np.bool_)
+    for place in range(n):
+        customer, score = customers[place], scores[place]
+        own, pending, score_before = held[customer], candidate[customer], stored[customer]
+        held_after[place] = own
+        if not is_rated[place]:
+            continue
+        stored[customer] = score
+        buckets[customer] = min(max(np.floor(score / bucket_width), 0), bucket_count - 1)
+        if not has_lines:
+            continue
+        is_first = own == not_held
+        suggested = _position(cut_points, score) if is_first else _suggested(own, score, promote_lines, demote_lines)
+        is_new, is_kept = suggested != pending, suggested == own
+        if pending != not_held and (is_new or is_kept):
+            suppressed_count += 1
+        if is_new and not is_kept:
+            candidate[customer], since_ms[customer], causes[customer] = suggested, at_ms[place], cause
+            if is_first:
+                causes[customer] = first_rated
+            elif _suggested(own, score_before, promote_lines, demote_lines) != own:
+                causes[customer] = moved_line
+        is_changed = not is_kept and (is_first or at_ms[place] - since_ms[customer] >= confirmation_ms)
+        if is_changed:
+            held[customer] = held_after[place] = suggested
+            places[count], from_tiers[count], told[count] = place, own, causes[customer]
+            is_triggered[count] = is_new and cause == event
+            crossed[count] = _crossed(own, suggested, is_first, lines)
+            count += 1
+        if is_changed or is_kept:
+            # The unused fields get one fixed value, so that equal customers have equal rows.
+            candidate[customer], since_ms[customer], causes[customer] = not_held, 0, 0
+    changes = (places[:count], from_tiers[:count], crossed[:count], told[:count], is_triggered[:count])
+    return held_after, changes, suppressed_count
+
+
+@compiled
+def _position(lines: NDArray[np.float64], score: float) -> int:
+    """Count the lines at or below a score."""
+    count = 0
+    for line in lines:
+        if score >= line:
+            count += 1
+    return count
+
+
+@compiled
+def _suggested(held: int, score: float, promote_lines: NDArray[np.float64], demote_lines: NDArray[np.float64]) -> int:
+    """Give the tier that a score suggests to a customer who holds one (S17)."""
+    return min(max(held, _position(promote_lines, score)), _position(demote_lines, score))
+
+
+@compiled
+def _crossed(from_tier: int, to_tier: int, is_first: bool, lines: _Lines) -> float:
     """Give the line between the tiers that was crossed last; NaN for a first rating into the lowest tier."""
-    lower_edge = np.maximum(to_tiers - 1, 0)
-    upper_edge = np.maximum(np.minimum(to_tiers, len(lines.cut_points) - 1), 0)
-    is_first = from_tiers == NOT_HELD
-    crossed = np.where(to_tiers > from_tiers, lines.promote_lines[lower_edge], lines.demote_lines[upper_edge])
-    first_line = np.where(to_tiers > 0, lines.cut_points[lower_edge], np.nan)
-    result: NDArray[np.float64] = np.where(is_first, first_line, crossed)
-    return result
+    cut_points, promote_lines, demote_lines = lines
+    if is_first:
+        return float(cut_points[to_tier - 1]) if to_tier > 0 else np.nan
+    return float(promote_lines[to_tier - 1] if to_tier > from_tier else demote_lines[to_tier])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.domain.effects import Changes, ScoredBlock
-from stream_app.domain.features import FeatureLayout
+from stream_app.domain.history import FeatureLayout
 from stream_app.domain.knowledge import Knowledge, Scoring
 from stream_app.domain.outlook import Customers
 from stream_app.domain.policy import Policy
@@ -90,7 +90,7 @@ class Rater:
             rule = (knowledge.axes[axis.name], axis.confirmation_ms, function.bucket_width)
             axes.append(settle_axis(standing, place, scored, moment, rule))
         changes, places = Changes.none(len(axes)), np.empty(0, dtype=np.int64)
-        if any(len(axis.places) for axis in axes):
+        if any(len(axis.changes.places) for axis in axes):
             changes, places = tell_changes(standing, axes, moment, self.table.ids_of, list(knowledge.axes.values()))
         self.census.move_buckets(buckets_before, standing.buckets)
         return axes, changes, places

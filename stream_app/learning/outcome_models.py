@@ -8,13 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.domain.features import (
-    BASE_NAMES,
-    GROWTH_NAMES,
-    FeatureLayout,
-    FloatArray,
-    feature_columns,
-)
+from stream_app.domain.features import BASE_NAMES, GROWTH_NAMES, feature_columns
+from stream_app.domain.history import FeatureLayout, FloatArray
 from stream_app.domain.knowledge import LearnedCount, LearnedProbability
 from stream_app.domain.outlook import formula_forecast
 from stream_app.domain.population_model import PopulationModel

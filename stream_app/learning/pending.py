@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.domain.features import FloatArray
+from stream_app.domain.history import FloatArray
 
 LearnerState = dict[str, NDArray[np.generic]]
 

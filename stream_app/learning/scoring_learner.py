@@ -17,7 +17,7 @@ from stream_app.domain.credibility import (
 )
 from stream_app.domain.errors import IncompatibleStateError
 from stream_app.domain.events import MS_PER_DAY, MS_PER_SECOND
-from stream_app.domain.features import FeatureLayout, FloatArray, history_of
+from stream_app.domain.history import FeatureLayout, FloatArray, history_of
 from stream_app.domain.knowledge import Scoring
 from stream_app.domain.outlook import DAYS_PER_WEEK, Outlook
 from stream_app.domain.policy import Policy

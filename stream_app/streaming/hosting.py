@@ -18,6 +18,7 @@ from stream_app.adapters.log.topic_setup import check_topics, create_topics
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.log.urls import LogUrl, SqliteUrl
 from stream_app.domain.policy import Policy
+from stream_app.engine.compilation import compile_all
 from stream_app.streaming.metrics import Metrics, PopulationCollector
 from stream_app.streaming.metrics_server import MetricsServer
 from stream_app.streaming.worker import Worker, WorkerSetup
@@ -116,6 +117,7 @@ def hosting(options: WorkerOptions) -> Hosting:
     async def open_runtime(end: End) -> HostedWorker:
         # The first thing of all: a second worker on one file must not touch anything.
         role = WorkerRole(options.url.path) if isinstance(options.url, SqliteUrl) else None
+        await asyncio.to_thread(compile_all)
         count = await asyncio.to_thread(_checked_partition_count, options)
         log = open_log(options.url, options.topics.app)
         await log.start()

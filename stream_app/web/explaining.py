@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.domain.durations import format_duration
-from stream_app.domain.features import PERIOD_DAYS
+from stream_app.domain.history import PERIOD_DAYS
 from stream_app.domain.knowledge import AxisKnowledge, Knowledge
 from stream_app.domain.outlook import Customers, Outlook
 from stream_app.domain.policy import AxisPolicy

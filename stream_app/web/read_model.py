@@ -10,7 +10,7 @@ import orjson
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.state_records import StateRecord
 from stream_app.domain.errors import IncompatibleStateError
-from stream_app.domain.features import FeatureLayout
+from stream_app.domain.history import FeatureLayout
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.policy import Policy
 from stream_app.domain.scores import SCORES, ScoreFunction, build_functions

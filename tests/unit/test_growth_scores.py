@@ -11,7 +11,8 @@ from stream_app.adapters.knowledge_json import decode_knowledge, encode_knowledg
 from stream_app.adapters.policy_file import load_policy
 from stream_app.domain.credibility import SpendPopulation
 from stream_app.domain.events import MS_PER_DAY
-from stream_app.domain.features import BASE_NAMES, GROWTH_NAMES, FeatureLayout, history_of
+from stream_app.domain.features import BASE_NAMES, GROWTH_NAMES
+from stream_app.domain.history import FeatureLayout, history_of
 from stream_app.domain.knowledge import Knowledge, LearnedCount, LearnedProbability, Scoring
 from stream_app.domain.linear_score import LinearWeights, Stack, column_score, log_odds, probabilities
 from stream_app.domain.outlook import Customers, Outlook

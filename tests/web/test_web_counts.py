@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from stream_app.domain.features import FeatureLayout
+from stream_app.domain.history import FeatureLayout
 from stream_app.domain.outlook import Customers
 from stream_app.web.change_records import HOUR_MS
 from stream_app.web.read_model import ReadModel

@@ -13,7 +13,7 @@ from stream_app.backtest.judging.figures import Prediction
 from stream_app.backtest.judging.tiers import NO_TIER
 from stream_app.domain.effects import Effects
 from stream_app.domain.events import MS_PER_DAY, EventBatch
-from stream_app.domain.features import FeatureLayout
+from stream_app.domain.history import FeatureLayout
 from stream_app.domain.knowledge import Knowledge, Scoring
 from stream_app.domain.outlook import Customers
 from stream_app.domain.policy import Policy

@@ -1,0 +1,37 @@
+"""Compiling every loop before it is needed: in the middle of the work it would hold everything up for seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream_app.domain.effects import Cause
+from stream_app.domain.features import BASE_NAMES
+from stream_app.domain.history import FeatureLayout
+from stream_app.domain.knowledge import Scoring
+from stream_app.domain.linear_score import LinearWeights, column_score
+from stream_app.domain.outlook import Customers
+from stream_app.domain.rating import Standing
+from stream_app.domain.rows import HALF_LIFE_COUNT, make_blank, row_dtype
+from stream_app.domain.tiers import Rescores, settle
+
+
+def compile_all() -> None:
+    """Compile whatever has not been compiled on this machine yet, and load the rest.
+
+    Some ten seconds the first time, less than half a second later. A block of one row is laid out in memory in another
+    way than one of several, and has code of its own.
+    """
+    for count in (1, 2):
+        _use_once(count)
+
+
+def _use_once(count: int) -> None:
+    rows = np.zeros(count, row_dtype(2, 3))
+    make_blank(rows)
+    layout = FeatureLayout(3, (1.0,) * HALF_LIFE_COUNT)
+    customers = Customers(rows, np.zeros(count, np.int64), Scoring(version=1, weights={}), layout)
+    ones = np.ones(len(BASE_NAMES))
+    scores = column_score(LinearWeights(ones, ones, ones, 0.0), customers.outlook.features[: len(ones)])
+    is_rated, at_ms = np.ones(count, np.bool_), np.zeros(count, np.int64)
+    rescores = Rescores(np.arange(count), is_rated, scores, at_ms, Cause.EVENT)
+    settle(Standing.of(rows).tiers[0], rescores, None, 0, 1.0)
