@@ -23,7 +23,8 @@ RATE, SECONDS, WARM_UP_SECONDS = 10_000, 20, 30
 GOAL_MS, FLOOR_MS = 50.0, 150.0
 STEP_S = 0.01
 _KNOWN = 200_000
-_SETTLE_S = 5.0
+_SETTLE_S = 3.0
+_PATIENCE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ async def _run(scale: Scale, url: str, folder: Path) -> list[float]:
             sent = _Sent()
             reader = asyncio.create_task(_read(reading, application, sent))
             await _send(log, application, sent, events)
-            await asyncio.sleep(_SETTLE_S)
+            await _settled(sent)
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
         finally:
@@ -95,6 +96,16 @@ async def _run(scale: Scale, url: str, folder: Path) -> list[float]:
         message = f"no change came: see {folder}"
         raise RuntimeError(message)
     return kept
+
+
+async def _settled(sent: _Sent) -> None:
+    """Wait until changes have come, and no more do; a loaded machine may take long to start a worker."""
+    loop = asyncio.get_running_loop()
+    count, since, deadline = 0, loop.time(), loop.time() + _PATIENCE_S
+    while loop.time() < deadline and not (count and loop.time() - since > _SETTLE_S):
+        if len(sent.latencies_ms) > count:
+            count, since = len(sent.latencies_ms), loop.time()
+        await asyncio.sleep(0.1)
 
 
 async def _send(log: Log, application: LiveApplication, sent: _Sent, events: Events) -> None:

@@ -75,6 +75,7 @@ class LearnerTask:
     async def open(self) -> dict[TopicPartition, int]:
         """Take the learner over: fence earlier owners, recover, and say where to go on in its input."""
         log = self._services.log
+        await self._drop_writer()
         self._writer = await log.writer(f"{self._topics.app}-learner")
         bounds = await stable_bounds(log, self._state)
         reader = LearnerReader()
@@ -143,11 +144,14 @@ class LearnerTask:
             await self._writer.close()
             self._writer = None
 
-    async def _begin_anew(self) -> None:
+    async def _drop_writer(self) -> None:
+        """Close the writer of an earlier attempt, if there is one."""
         try:
             await self.close()
         except LogError as error:
             _logger.warning("closing failed topic=%s partition=%d error=%s", *self._input, error)
+
+    async def _begin_anew(self) -> None:
         end = self._seen
         positions = await self.open()
         start = positions[self._input]

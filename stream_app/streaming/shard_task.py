@@ -102,6 +102,7 @@ class ShardTask:
         """Take the partition over: fence earlier owners, recover, and say where to go on in events and ticks."""
         started = time.perf_counter()
         self._shard = None
+        await self._drop_writer()
         self._positions_told_at, self._has_untold_positions = -math.inf, False
         self._writer = await self._services.log.writer(f"{self._setup.topics.app}-shard-{self._setup.partition}")
         self._shard = await recover_shard(self._services.log, self._services.feed, self._setup)
@@ -166,17 +167,21 @@ class ShardTask:
 
     async def _begin_anew(self) -> None:
         """Recover after an error; what was handed over and is not in the state is read again."""
-        if self._writer is not None:
-            try:
-                await self._writer.close()
-            except LogError as error:
-                _logger.warning("closing failed topic=%s partition=%d error=%s", *self._events, error)
         # Ticks that wait are dropped by `open` and read again.
         kept, events_end, ticks_end = self.inbox.drain(), self.inbox.end, self._ticks_seen
         positions = await self.open()
         await self._read_again(self._events, positions[self._events], kept[0].offset if kept else events_end)
         self.inbox.add(kept)
         await self._read_again(self._ticks, positions[self._ticks], ticks_end)
+
+    async def _drop_writer(self) -> None:
+        """Close the writer of an earlier attempt, if there is one."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                await writer.close()
+            except LogError as error:
+                _logger.warning("closing failed topic=%s partition=%d error=%s", *self._events, error)
 
     async def _read_again(self, partition: TopicPartition, start: int, end: int) -> None:
         if start < end:

@@ -19,6 +19,7 @@ from stream_app.learning.learner import Learner
 from stream_app.streaming.draft import DRAFT_ROWS_MAX
 from stream_app.streaming.knowledge_feed import KnowledgeFeed
 from stream_app.streaming.learner_task import LearnerTask
+from stream_app.streaming.persistence import keep_opening
 from stream_app.streaming.reports import Observer
 from stream_app.streaming.shard import ShardSetup
 from stream_app.streaming.shard_task import Services, ShardTask
@@ -177,9 +178,13 @@ class Worker:
     async def _opened(
         self, open_it: Callable[[], Awaitable[dict[TopicPartition, int]]], name: str
     ) -> dict[TopicPartition, int]:
-        """Open a task; what cannot be mended here ends the process, and brokers that are away are tried again."""
+        """Open a task; what cannot be mended here ends the process."""
+
+        def failed(error: LogError) -> None:
+            _logger.warning("opening is tried again task=%s error=%s", name, error)
+
         try:
-            return await open_it()
+            return await keep_opening(open_it, failed)
         except (StreamAppError, UnusableLogError) as error:
             self._end(ExitCode.REFUSED, f"{name}: {error}")
             raise

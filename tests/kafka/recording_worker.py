@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_app.adapters.faust_app import Hosting, build_app
-from stream_app.adapters.log.errors import FencedError
+from stream_app.adapters.log.errors import FencedError, LogError
 from stream_app.adapters.log.opening import open_log
 from stream_app.adapters.log.port import LogRecord, Outgoing, TopicPartition, Writer
 from stream_app.adapters.log.topics import Topics
@@ -22,22 +22,39 @@ from stream_app.adapters.log.urls import parse_log_url
 class Committer:
     """Commits what one owner was handed over, list by list, in a task of its own."""
 
-    def __init__(self, runtime: RecordingRuntime, writer: Writer) -> None:
-        self._runtime, self._writer = runtime, writer
+    def __init__(self, runtime: RecordingRuntime, name: str, writer: Writer) -> None:
+        self._runtime, self._name, self._writer = runtime, name, writer
         self.waiting: asyncio.Queue[tuple[TopicPartition, Sequence[LogRecord]] | None] = asyncio.Queue()
         self._task = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
         while (taken := await self.waiting.get()) is not None:
             partition, records = taken
-            values = [record.value for record in records]
-            output = Outgoing(self._runtime.topics.journal, partition.partition, values)
             try:
-                await self._writer.commit([output], {partition: records[-1].offset + 1})
+                await self._commit(partition, records)
             except FencedError:
                 # The new owner has begun; the rebalance that tells us is on its way.
                 self._runtime.note("fenced", topic=partition.topic, partition=partition.partition)
                 return
+
+    async def _commit(self, partition: TopicPartition, records: Sequence[LogRecord]) -> None:
+        """Commit a list, once: after an error, which a broker under load may give, see whether it is in."""
+        end = records[-1].offset + 1
+        output = Outgoing(self._runtime.topics.journal, partition.partition, [record.value for record in records])
+        for _ in range(3):
+            try:
+                await self._writer.commit([output], {partition: end})
+            except FencedError:
+                raise
+            except LogError as error:
+                self._runtime.note("commit failed", error=str(error))
+                await self._writer.close()
+                self._writer = await self._runtime.writer(self._name)
+                if await self._runtime.committed(partition) >= end:
+                    return
+            else:
+                return
+        raise AssertionError(self._name)
 
     async def close(self) -> None:
         """Finish the running commit, and begin nothing more."""
@@ -81,12 +98,18 @@ class RecordingRuntime:
             return [TopicPartition(self.topics.learner_input, 0)]
         return [TopicPartition(topic, int(name)) for topic in (self.topics.events, self.topics.ticks)]
 
+    async def writer(self, name: str) -> Writer:
+        return await self._log.writer(f"{self.topics.app}-{name}")
+
+    async def committed(self, partition: TopicPartition) -> int:
+        return (await self._log.committed([partition])).get(partition, 0)
+
     async def assign(self, partitions: set[int], owns_learner: bool) -> dict[TopicPartition, int]:
         names = [*map(str, sorted(partitions)), *(["learner"] if owns_learner else [])]
         new: dict[TopicPartition, int] = {}
         for name in names:
             if name not in self._owners:
-                self._owners[name] = Committer(self, await self._log.writer(f"{self.topics.app}-{name}"))
+                self._owners[name] = Committer(self, name, await self.writer(name))
                 sources = self._sources(name)
                 committed = await self._log.committed(sources)
                 new |= {tp: committed.get(tp, 0) for tp in sources}

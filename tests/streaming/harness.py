@@ -174,10 +174,16 @@ def end_of(sales: Sequence[Sale]) -> int:
 
 
 @asynccontextmanager
-async def working(log: Log, partition_count: int, observer: Observer | None = None) -> AsyncIterator[Host]:
-    """Run a worker that owns everything."""
+async def working(
+    log: Log,
+    partition_count: int,
+    observer: Observer | None = None,
+    *,
+    ends: list[tuple[ExitCode, str]] | None = None,
+) -> AsyncIterator[Host]:
+    """Run a worker that owns everything; how it would end its process is noted in `ends`."""
     setup = WorkerSetup(load_policy(None), TOPICS, partition_count, ticks_by_wall_clock=False)
-    ends: list[tuple[ExitCode, str]] = []
+    ends = [] if ends is None else ends
     worker = Worker(
         setup, log, observer or NobodyWatches(), lambda: 1 << 41, lambda code, text: ends.append((code, text))
     )
