@@ -1,22 +1,23 @@
-"""What events leave in their customers' rows: decayed sums, totals, baskets, satisfaction (S6, S11, S12)."""
+"""What events leave in their customers' rows: decayed sums, totals, baskets, satisfaction, keys (S6, S7, S11, S12)."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.domain.decay import decay
+from stream_app.domain.compiled import compiled
 from stream_app.domain.events import BEHAVIOUR_FAMILIES, MS_PER_DAY, MS_PER_SECOND, EventBatch, Family
 from stream_app.domain.policy import Policy
 from stream_app.domain.rounds import Rounds
-from stream_app.domain.rows import GAP_NONE, GAP_STEP_S, HALF_LIFE_COUNT, RING_SIZE, RowBlock, take_rows
+from stream_app.domain.rows import GAP_NONE, GAP_STEP_S, RowBlock, take_rows
+
+FloatArray = NDArray[np.float64]
+Counts = NDArray[np.uint32]
 
 _SECONDS_PER_DAY = 86_400
-_NEVER_S = np.int64(2**40)
-"""Stands for the first purchase of somebody who has bought nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +42,22 @@ class Facts:
     families: NDArray[np.uint8]
     amounts: NDArray[np.float64]
     satisfactions: NDArray[np.float64]
+    keys: NDArray[np.uint64]
 
     @classmethod
     def of(cls, events: EventBatch, index: NDArray[np.int64]) -> Facts:
         """Take the facts of some events, in the order of the index."""
-        return cls(events.times_ms[index], events.families[index], events.amounts[index], events.satisfactions[index])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Baskets:
-    """How each event relates to its customer's baskets; columns of shape `(n,)` in round order."""
-
-    opens: NDArray[np.bool_]
-    entry: NDArray[np.float64]
-    removal: NDArray[np.float64]
-    last_basket: NDArray[np.float64]
-    largest: NDArray[np.float64]
-    first_purchase_s: NDArray[np.int64]
-    last_purchase_s: NDArray[np.int64]
+        times_ms, families, amounts = events.times_ms[index], events.families[index], events.amounts[index]
+        return cls(times_ms, families, amounts, events.satisfactions[index], events.event_keys[index])
 
 
 def remember(known: RowBlock, events: Facts, rounds: Rounds, half_lives: HalfLives) -> RowBlock:
-    """Give the row of each event's customer as it is after that event.
+    """Let events count in their customers' rows, one after the other.
 
     Parameters
     ----------
     known
-        Shape `(u,)`: the customers' rows before, in the order of the rounds. May be changed.
+        Shape `(u,)`: the customers' rows before, in the order of the rounds; afterwards, those after their last events.
     events
         The n events in round order, without duplicates.
     rounds
@@ -78,193 +68,176 @@ def remember(known: RowBlock, events: Facts, rounds: Rounds, half_lives: HalfLiv
     Returns
     -------
     RowBlock
-        Shape `(n,)`, in round order. Per-axis fields, sequence and ring are still those from before the batch.
+        Shape `(n,)`, in round order: the row of each event's customer as it is after that event; `known` itself where
+        nobody has more than one. Per-axis fields and sequence are still those from before the batch.
     """
-    times_s = events.times_ms // MS_PER_SECOND
-    is_purchase = events.families == Family.PURCHASE
-    is_refund = events.families == Family.REFUND
-    baskets = _sort_into_baskets(known, events.amounts, times_s, is_purchase, rounds)
-    clock = rounds.accumulate(np.maximum, known["clock_ms"], events.times_ms)
-    elapsed = clock - rounds.before(known["clock_ms"], clock)
-
-    rows = known if rounds.is_single else take_rows(known, rounds.customer_indices)
-    # From here on `known` may be the same memory as `rows`: read each field of it before writing that field.
-    _fade_sums(rows, known, events, rounds, (elapsed, clock - events.times_ms, baskets.opens, half_lives))
-    _count_up(rows, known, events, rounds, baskets)
-    _add_money(rows, known, rounds, (np.where(is_purchase, events.amounts, 0.0), is_refund, events.amounts, baskets))
-    _add_to_kept(rows, known, rounds, (times_s, is_purchase, events.amounts, baskets.opens))
-    rows["clock_ms"] = clock
-    rows["first_purchase_s"] = np.where(baskets.first_purchase_s == _NEVER_S, 0, baskets.first_purchase_s)
-    rows["last_purchase_s"] = np.maximum(baskets.last_purchase_s, 0)
-    rows["last_basket"] = baskets.last_basket
-    rows["largest_basket"] = baskets.largest
-    return rows
-
-
-def _sort_into_baskets(
-    known: RowBlock,
-    amounts: NDArray[np.float64],
-    times_s: NDArray[np.int64],
-    is_purchase: NDArray[np.bool_],
-    rounds: Rounds,
-) -> _Baskets:
-    has_bought = known["purchase_count"] > 0
-    first_known = np.where(has_bought, known["first_purchase_s"].astype(np.int64), _NEVER_S)
-    last_known = np.where(has_bought, known["last_purchase_s"].astype(np.int64), np.int64(-1))
-    first = rounds.accumulate(np.minimum, first_known, np.where(is_purchase, times_s, _NEVER_S))
-    last = rounds.accumulate(np.maximum, last_known, np.where(is_purchase, times_s, np.int64(-1)))
-    day = times_s // _SECONDS_PER_DAY
-    first_day = rounds.before(first_known, first) // _SECONDS_PER_DAY
-    # A last purchase of -1 s lies on day -1, before every event.
-    last_day = rounds.before(last_known, last) // _SECONDS_PER_DAY
-
-    is_later = is_purchase & (day > last_day)
-    is_same = is_purchase & (day == last_day)
-    is_late = is_purchase & (day < last_day) & (day != first_day)
-    last_basket = rounds.fade(
-        known["last_basket"], np.where(is_later, 0.0, 1.0), np.where(is_later | is_same, amounts, 0.0)
+    after = np.empty(0 if rounds.is_single else len(rounds.customer_indices), known.dtype)
+    _remember_each(
+        (rounds.customer_indices, events.times_ms, events.families, events.amounts, events.satisfactions, events.keys),
+        (known["clock_ms"], known["first_purchase_s"], known["last_purchase_s"]),
+        tuple(known[name] for name in ("purchase_count", "basket_count", "refund_count", "log_count")),
+        tuple(known[name] for name in ("gross_spend", "net_spend", "refunded", "log_sum", "log_square_sum")),
+        (known["last_basket"], known["largest_basket"]),
+        (known["decayed_spend"], known["decayed_count"], np.array(half_lives.spend_ms)),
+        (known["behaviour_count"], known["behaviour_last_s"], half_lives.behaviour_ms),
+        (known["satisfaction_sum"], known["satisfaction_count"], known["event_keys"], known["ring_position"]),
+        (known["kept_s"], known["kept_gross_spend"], known["kept_baskets"], known["kept_gap"]),
+        (
+            known.view(np.uint8).reshape(len(known), known.itemsize),
+            after.view(np.uint8).reshape(len(after), known.itemsize),
+        ),
+        (int(Family.PURCHASE), int(Family.REFUND), int(BEHAVIOUR_FAMILIES[0])),
+        (MS_PER_SECOND, GAP_STEP_S, GAP_NONE),
     )
-    removal = np.where(is_same, rounds.before(known["last_basket"], last_basket), 0.0)
-    entry = np.where(is_later | is_late, amounts, np.where(is_same, last_basket, 0.0))
-    largest = rounds.accumulate(np.maximum, known["largest_basket"], entry)
-    return _Baskets(is_later | is_late, entry, removal, last_basket, largest, first, last)
+    return known if rounds.is_single else after
 
 
-def _fade_sums(
-    rows: RowBlock,
-    known: RowBlock,
-    events: Facts,
-    rounds: Rounds,
-    facts: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], HalfLives],
+_Events = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8], FloatArray, FloatArray, NDArray[np.uint64]]
+_Kept = tuple[Counts, FloatArray, Counts, NDArray[np.uint8]]
+
+
+@compiled
+def _remember_each(
+    events: _Events,
+    times: tuple[NDArray[np.int64], Counts, Counts],
+    counts: tuple[Counts, ...],
+    money: tuple[FloatArray, ...],
+    baskets: tuple[FloatArray, FloatArray],
+    decayed: tuple[NDArray[np.float32], NDArray[np.float32], FloatArray],
+    behaviour: tuple[NDArray[np.float32], Counts, float],
+    other: tuple[NDArray[np.float32], Counts, NDArray[np.uint64], NDArray[np.uint8]],
+    kept: _Kept,
+    copies: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    families: tuple[int, int, int],
+    units: tuple[int, int, int],
 ) -> None:
-    """Fade every decayed sum to the customer's clock and add what the event brings (S6)."""
-    elapsed, late_by, opens, half_lives = facts
-    families = events.families
-    is_late = bool(late_by.any())
-    sign = np.where(families == Family.REFUND, -1.0, 1.0)
-    signed = events.amounts * sign
-    count = len(families)
-    behaviours = len(BEHAVIOUR_FAMILIES)
-    shape = (count, 2 * HALF_LIFE_COUNT + behaviours)
-    factors, addends = np.empty(shape), np.zeros(shape)
-    for place, half_life_ms in enumerate(half_lives.spend_ms):
-        factor = decay(elapsed, half_life_ms)
-        factors[:, place] = factor
-        factors[:, HALF_LIFE_COUNT + place] = factor
-        weight = decay(late_by, half_life_ms) if is_late else 1.0
-        addends[:, place] = signed * weight
-        addends[:, HALF_LIFE_COUNT + place] = opens * weight
-    factors[:, 2 * HALF_LIFE_COUNT :] = decay(elapsed, half_lives.behaviour_ms)[:, None]
-    own = np.flatnonzero(families >= BEHAVIOUR_FAMILIES[0])
-    place_of = families[own].astype(np.int64) - BEHAVIOUR_FAMILIES[0]
-    addends[own, 2 * HALF_LIFE_COUNT + place_of] = decay(late_by[own], half_lives.behaviour_ms)
-    initial = np.concatenate((known["decayed_spend"], known["decayed_count"], known["behaviour_count"]), axis=1)
-    sums = rounds.fade(initial, factors, addends)
-    rows["decayed_spend"] = sums[:, :HALF_LIFE_COUNT]
-    rows["decayed_count"] = sums[:, HALF_LIFE_COUNT : 2 * HALF_LIFE_COUNT]
-    rows["behaviour_count"] = sums[:, 2 * HALF_LIFE_COUNT :]
+    """Do what `remember` says; all but the events are columns of the customers' rows."""
+    customers, times_ms, own_families, amounts, satisfactions, keys = events
+    clock_ms, first_s, last_s = times
+    purchase_count, basket_count, refund_count, log_count = counts
+    gross_spend, net_spend, refunded, log_sum, log_square_sum = money
+    last_basket, largest_basket = baskets
+    satisfaction_sum, satisfaction_count, event_keys, ring_position = other
+    purchase, refund, first_behaviour = families
+    ms_per_second, gap_step_s, gap_none = units
+    rows, after = copies
+    has_copies = len(after) > 0
+    for place in range(len(customers)):
+        customer, family, amount = customers[place], own_families[place], amounts[place]
+        time_s = times_ms[place] // ms_per_second
+        is_purchase = family == purchase
+        clock_before = clock_ms[customer]
+        clock = max(clock_before, times_ms[place])
+        clock_ms[customer] = clock
+        opens, entry, removal = False, 0.0, 0.0
+        if is_purchase:
+            own = (time_s, purchase_count[customer], first_s[customer], last_s[customer])
+            is_later, is_same, is_late = _basket_of(*own)
+            opens = is_later or is_late
+            if is_same:
+                removal = last_basket[customer]
+                entry = removal + amount
+            elif opens:
+                entry = amount
+            if is_later or is_same:
+                last_basket[customer] = entry
+            largest_basket[customer] = max(largest_basket[customer], entry)
+            first_s[customer] = min(first_s[customer], time_s) if purchase_count[customer] else time_s
+            last_s[customer] = max(last_s[customer], time_s)
+            purchase_count[customer] += 1
+            gross_spend[customer] += amount
+            _add_to_kept(kept, customer, time_s, amount, opens, gap_step_s, gap_none)
+        if opens:
+            basket_count[customer] += 1
+        if family == refund:
+            refund_count[customer] += 1
+            refunded[customer] += amount
+        net_spend[customer] += -amount if family == refund else amount
+        entered, removed = math.log(entry) if entry > 0.0 else 0.0, math.log(removal) if removal > 0.0 else 0.0
+        log_count[customer] += int(entry > 0.0) - int(removal > 0.0)
+        log_sum[customer] += entered - removed
+        log_square_sum[customer] += entered * entered - removed * removed
+        signed = -amount if family == refund else amount
+        _fade(decayed, customer, clock - clock_before, clock - times_ms[place], signed, opens)
+        _notice(behaviour, customer, family - first_behaviour, clock - clock_before, clock - times_ms[place], time_s)
+        if not math.isnan(satisfactions[place]):
+            satisfaction_sum[customer] += satisfactions[place]
+            satisfaction_count[customer] += 1
+        event_keys[customer, ring_position[customer]] = keys[place]
+        ring_position[customer] = (ring_position[customer] + 1) % event_keys.shape[1]
+        if has_copies:
+            after[place] = rows[customer]
 
 
-def _add(rows: RowBlock, known: RowBlock, name: str, steps: NDArray[Any], rounds: Rounds) -> None:
-    """Add steps to a field, event by event; without any step, `rows` holds the known value already."""
-    if steps.any():
-        rows[name] = rounds.accumulate(np.add, known[name].astype(steps.dtype), steps)
+@compiled
+def _basket_of(time_s: int, purchase_count: int, first_s: int, last_s: int) -> tuple[bool, bool, bool]:
+    """Tell which basket a purchase goes into: a new last one, the last one, or one before it. A basket is a day."""
+    if not purchase_count:
+        return True, False, False
+    day, last_day = time_s // _SECONDS_PER_DAY, last_s // _SECONDS_PER_DAY
+    return day > last_day, day == last_day, day < last_day and day != first_s // _SECONDS_PER_DAY
 
 
-def _count_up(rows: RowBlock, known: RowBlock, events: Facts, rounds: Rounds, baskets: _Baskets) -> None:
-    is_stated = ~np.isnan(events.satisfactions)
-    for name, steps in (
-        ("purchase_count", events.families == Family.PURCHASE),
-        ("basket_count", baskets.opens),
-        ("refund_count", events.families == Family.REFUND),
-        ("satisfaction_count", is_stated),
-        ("log_count", (baskets.entry > 0).astype(np.int64) - (baskets.removal > 0)),
-    ):
-        _add(rows, known, name, steps.astype(np.int64), rounds)
-    if is_stated.any():
-        stated = np.where(is_stated, events.satisfactions, 0.0)
-        rows["satisfaction_sum"] = rounds.fade(known["satisfaction_sum"], np.ones(len(stated)), stated)
-    if (events.families >= BEHAVIOUR_FAMILIES[0]).any():
-        times_s = events.times_ms // MS_PER_SECOND
-        seen = np.where(
-            events.families[:, None] == np.array(BEHAVIOUR_FAMILIES, dtype=np.uint8), times_s[:, None], np.int64(0)
-        )
-        rows["behaviour_last_s"] = rounds.accumulate(np.maximum, known["behaviour_last_s"].astype(np.int64), seen)
-
-
-def _add_money(
-    rows: RowBlock,
-    known: RowBlock,
-    rounds: Rounds,
-    facts: tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], _Baskets],
+@compiled
+def _fade(
+    decayed: tuple[NDArray[np.float32], NDArray[np.float32], FloatArray],
+    customer: int,
+    elapsed_ms: int,
+    late_by_ms: int,
+    amount: float,
+    opens: bool,
 ) -> None:
-    purchased, is_refund, amounts, baskets = facts
-    entered, removed = _log_positive(baskets.entry), _log_positive(baskets.removal)
-    for name, steps in (
-        ("gross_spend", purchased),
-        ("net_spend", np.where(is_refund, -amounts, amounts)),
-        ("refunded", np.where(is_refund, amounts, 0.0)),
-        ("log_sum", entered - removed),
-        ("log_square_sum", entered * entered - removed * removed),
-    ):
-        _add(rows, known, name, steps, rounds)
+    """Fade the decayed sums to the customer's clock and add what the event brings (S6)."""
+    spends, counts, half_lives_ms = decayed
+    for place in range(len(half_lives_ms)):
+        factor = np.exp2(elapsed_ms / -half_lives_ms[place])
+        weight = np.exp2(late_by_ms / -half_lives_ms[place])
+        spends[customer, place] = spends[customer, place] * factor + amount * weight
+        counts[customer, place] = counts[customer, place] * factor + (weight if opens else 0.0)
 
 
-def _log_positive(amounts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the natural logarithm of positive amounts, 0 for the others."""
-    result: NDArray[np.float64] = np.log(np.where(amounts > 0, amounts, 1.0))
-    return result
+@compiled
+def _notice(
+    behaviour: tuple[NDArray[np.float32], Counts, float],
+    customer: int,
+    own: int,
+    elapsed_ms: int,
+    late_by_ms: int,
+    time_s: int,
+) -> None:
+    """Fade the counts of other behaviour, and count an event in whose place among them is `own`, if it has one."""
+    counts, last_s, half_life_ms = behaviour
+    factor = np.exp2(elapsed_ms / -half_life_ms)
+    for place in range(counts.shape[1]):
+        faded = counts[customer, place] * factor
+        if place == own:
+            faded += np.exp2(late_by_ms / -half_life_ms)
+            last_s[customer, place] = max(last_s[customer, place], time_s)
+        counts[customer, place] = faded
 
 
+@compiled
 def _add_to_kept(
-    rows: RowBlock,
-    known: RowBlock,
-    rounds: Rounds,
-    facts: tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]],
+    kept: _Kept, customer: int, time_s: int, amount: float, opens: bool, gap_step_s: int, gap_none: int
 ) -> None:
-    """Add late purchases to the totals that were kept after their time (S6)."""
-    times_s, is_purchase, amounts, opens = facts
-    kept_s = known["kept_s"]
-    newest = kept_s[:, -1][rounds.customer_indices]
-    if not (is_purchase & (times_s < newest)).any():
-        return
-    is_before = is_purchase[:, None] & (times_s[:, None] < kept_s[rounds.customer_indices])
-    gross = np.where(is_before, amounts[:, None], 0.0)
-    rows["kept_gross_spend"] = rounds.accumulate(np.add, known["kept_gross_spend"], gross)
-    baskets = (is_before & opens[:, None]).astype(np.int64)
-    rows["kept_baskets"] = rounds.accumulate(np.add, known["kept_baskets"].astype(np.int64), baskets)
-    count = known["kept_gap"].shape[1]
-    own = kept_s[rounds.customer_indices, -count:].astype(np.int64)
-    gaps = np.where(is_before[:, -count:], _gap_steps(own - times_s[:, None]), GAP_NONE)
-    rows["kept_gap"] = rounds.accumulate(np.minimum, known["kept_gap"].astype(np.int64), gaps)
+    """Add a late purchase to the totals that were kept after its time (S6)."""
+    kept_s, kept_spend, kept_baskets, kept_gap = kept
+    first_gap = kept_s.shape[1] - kept_gap.shape[1]
+    for place in range(kept_s.shape[1] - 1, -1, -1):
+        until_s = kept_s[customer, place] - time_s
+        if until_s <= 0:
+            break
+        kept_spend[customer, place] += amount
+        kept_baskets[customer, place] += int(opens)
+        if place >= first_gap:
+            steps = min(until_s // gap_step_s, gap_none)
+            kept_gap[customer, place - first_gap] = min(kept_gap[customer, place - first_gap], steps)
 
 
 def _gap_steps(seconds: NDArray[np.int64]) -> NDArray[np.int64]:
     """Give spans in whole steps of `GAP_STEP_S`, at most `GAP_NONE`."""
     steps: NDArray[np.int64] = np.minimum(np.maximum(seconds, 0) // GAP_STEP_S, GAP_NONE)
     return steps
-
-
-def enter_keys(block: RowBlock, keys: NDArray[np.uint64], rounds: Rounds) -> None:
-    """Put the keys of applied events into the rings of their customers (S7).
-
-    Parameters
-    ----------
-    block
-        Shape `(u,)`: the customers' rows after the batch; changed in place.
-    keys
-        Shape `(n,)`, in round order.
-    rounds
-        Their layout.
-    """
-    counts = rounds.event_counts[rounds.customer_indices]
-    round_numbers = np.repeat(np.arange(len(rounds.offsets) - 1), np.diff(rounds.offsets))
-    is_kept = round_numbers >= counts - RING_SIZE
-    customers = rounds.customer_indices[is_kept]
-    starts = block["ring_position"].astype(np.int64)
-    places = (starts[customers] + round_numbers[is_kept]) % RING_SIZE
-    block["event_keys"][customers, places] = keys[is_kept]
-    block["ring_position"] = (starts + rounds.event_counts) % RING_SIZE
 
 
 def keep_totals(block: RowBlock, is_due: NDArray[np.bool_], times_ms: NDArray[np.int64]) -> None:

@@ -8,6 +8,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.domain.compiled import compiled
+
 CYCLE_MINUTES = 40_320
 """Length of the 28-day cycle in which every customer has one turn, in minutes."""
 
@@ -16,11 +18,8 @@ _WORDS_TO_SORT_BY = 3
 """With more words that differ, comparing texts is faster than sorting by each word in turn."""
 _MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
-_INCREMENT = 0x9E3779B97F4A7C15
-_MASK_64 = 2**64 - 1
-_INCREMENTS = np.array([(_INCREMENT * place) & _MASK_64 for place in range(1, 41)], dtype=np.uint64)
-_FEW_IDS = 1000
-"""Up to so many, calls of numpy cost more than what they do, and all words are hashed in one."""
+_INCREMENT = np.uint64(0x9E3779B97F4A7C15)
+_ZERO = np.uint64(0)
 
 
 def pack_ids(ids: Sequence[str]) -> NDArray[np.bytes_]:
@@ -80,22 +79,28 @@ def hash_ids(ids: NDArray[np.bytes_]) -> NDArray[np.uint64]:
     words_per_id = -(-ids.dtype.itemsize // _WORD_BYTES)
     padded = np.ascontiguousarray(ids, dtype=f"S{words_per_id * _WORD_BYTES}")
     words = padded.view("<u8").reshape(len(ids), words_per_id)
-    if len(ids) <= _FEW_IDS and words_per_id <= len(_INCREMENTS):
-        mixed = _finalise(words.astype(np.uint64) + _INCREMENTS[:words_per_id])
-        mixed[words == 0] = 0
-        return _finalise(np.add.reduce(mixed, axis=1))
-    total = np.zeros(len(ids), dtype=np.uint64)
-    for place in range(words_per_id):
-        word = words[:, place].astype(np.uint64)
-        mixed = _finalise(word + np.uint64((_INCREMENT * (place + 1)) & _MASK_64))
-        total += np.where(word != 0, mixed, np.uint64(0))
-    return _finalise(total)
+    return _hash_each(words if words.flags.writeable else words.copy())
 
 
-def _finalise(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    values = (values ^ (values >> np.uint64(30))) * _MULTIPLIER_1
-    values = (values ^ (values >> np.uint64(27))) * _MULTIPLIER_2
-    return values ^ (values >> np.uint64(31))
+@compiled
+def _hash_each(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Hash rows of words, shape `(n, n_words)`, to `(n,)`."""
+    hashes = np.empty(len(words), np.uint64)
+    for row in range(len(words)):
+        total, increment = _ZERO, _ZERO
+        for word in words[row]:
+            increment += _INCREMENT
+            if word != _ZERO:
+                total += _finalised(word + increment)
+        hashes[row] = _finalised(total)
+    return hashes
+
+
+@compiled
+def _finalised(value: np.uint64) -> np.uint64:
+    value = (value ^ (value >> np.uint64(30))) * _MULTIPLIER_1
+    value = (value ^ (value >> np.uint64(27))) * _MULTIPLIER_2
+    return value ^ (value >> np.uint64(31))
 
 
 def order_of_ids(ids: NDArray[np.bytes_]) -> NDArray[np.int64]:

@@ -49,6 +49,19 @@ class LinearWeights:
         has_varied = self.deviations > 0.0
         return np.where(has_varied, self.weights / np.where(has_varied, self.deviations, 1.0), 0.0)
 
+    @cached_property
+    def _parts(self) -> dict[tuple[int, ...], tuple[NDArray[np.int64], float]]:
+        return {}
+
+    def part(self, places: tuple[int, ...]) -> tuple[NDArray[np.int64], float]:
+        """Give those of some features that count, and their means' share, which is the same for all customers."""
+        if places not in self._parts:
+            coefficients, means = self.coefficients.tolist(), self.means.tolist()
+            counted = [place for place in places if coefficients[place] != 0.0]
+            share = math.fsum(means[place] * coefficients[place] for place in counted)
+            self._parts[places] = np.array(counted, dtype=np.int64), share
+        return self._parts[places]
+
 
 def linear_part(weights: LinearWeights, columns: FloatArray, places: Sequence[int]) -> FloatArray:
     """Sum weight (x - mean) / deviation over some of the features, in order; shape `(n,)`."""
@@ -74,11 +87,8 @@ def column_score(weights: LinearWeights, columns: FloatArray) -> FloatArray:
 
 
 def _summed(weights: LinearWeights, columns: FloatArray, places: Sequence[int], start: float) -> FloatArray:
-    # The means' share is the same for all customers; added up once, it saves a pass over every column.
-    coefficients, means = weights.coefficients.tolist(), weights.means.tolist()
-    counted = [place for place in places if coefficients[place] != 0.0]
-    begin = start - math.fsum(means[place] * coefficients[place] for place in counted)
-    return _add_columns(np.ascontiguousarray(columns), np.array(counted, dtype=np.int64), weights.coefficients, begin)
+    counted, means = weights.part(tuple(places))
+    return _add_columns(np.ascontiguousarray(columns), counted, weights.coefficients, start - means)
 
 
 @compiled

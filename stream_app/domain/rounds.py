@@ -70,57 +70,6 @@ class Rounds:
             result[start:end] = after[previous : previous + end - start]
         return result
 
-    def accumulate(self, operation: np.ufunc, initial: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-        """Fold `state = operation(state, value)` along each customer's events.
-
-        Parameters
-        ----------
-        operation
-            A binary ufunc, as `np.maximum` or `np.add`.
-        initial
-            Shape `(u, ...)`.
-        values
-            Shape `(n, ...)`.
-
-        Returns
-        -------
-        NDArray
-            Shape `(n, ...)`, dtype of `values`: the state after each event.
-        """
-        first = len(initial)
-        if self.is_single:
-            result: NDArray[Any] = operation(initial, values, dtype=values.dtype)
-            return result
-        result = np.empty_like(values)
-        operation(initial, values[:first], out=result[:first])
-        for start, end, previous in self._later_rounds():
-            operation(result[previous : previous + end - start], values[start:end], out=result[start:end])
-        return result
-
-    def fade(self, initial: NDArray[Any], factors: NDArray[np.float64], addends: NDArray[np.float64]) -> NDArray[Any]:
-        """Fold `state = round(state * factor + addend)`, rounding to the state's own type after each event.
-
-        Parameters
-        ----------
-        initial
-            Shape `(u, ...)`, float32 or float64.
-        factors, addends
-            Shape `(n, ...)`, float64.
-
-        Returns
-        -------
-        NDArray
-            Shape `(n, ...)`, dtype of `initial`: the state after each event.
-        """
-        first = len(initial)
-        result = np.empty(addends.shape, dtype=initial.dtype)
-        result[:first] = initial * factors[:first] + addends[:first]
-        for start, end, previous in self._later_rounds():
-            state = result[previous : previous + end - start] * factors[start:end]
-            state += addends[start:end]
-            result[start:end] = state
-        return result
-
     def _later_rounds(self) -> list[tuple[int, int, int]]:
         """Give start, end and start of the previous round, for every round but the first."""
         offsets = self.offsets

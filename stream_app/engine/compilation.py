@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream_app.domain.behaviour import Facts, HalfLives, remember
 from stream_app.domain.effects import Cause
 from stream_app.domain.features import BASE_NAMES
 from stream_app.domain.history import FeatureLayout
@@ -11,8 +12,12 @@ from stream_app.domain.knowledge import Scoring
 from stream_app.domain.linear_score import LinearWeights, column_score
 from stream_app.domain.outlook import Customers
 from stream_app.domain.rating import Standing
-from stream_app.domain.rows import HALF_LIFE_COUNT, make_blank, row_dtype
+from stream_app.domain.rounds import all_once
+from stream_app.domain.rows import HALF_LIFE_COUNT, row_dtype
+from stream_app.domain.table import CustomerTable
 from stream_app.domain.tiers import Rescores, settle
+
+MINUTES_PER_DAY = 1440
 
 
 def compile_all() -> None:
@@ -26,12 +31,16 @@ def compile_all() -> None:
 
 
 def _use_once(count: int) -> None:
-    rows = np.zeros(count, row_dtype(2, 3))
-    make_blank(rows)
+    dtype = row_dtype(2, 3)
+    table = CustomerTable(dtype, MINUTES_PER_DAY, count)
+    numbers = table.find_or_add(np.array([b"a", b"b"][:count]))
+    rows, nothing = table.gather(numbers), np.zeros(count)
+    times_ms, families, keys = np.zeros(count, np.int64), np.zeros(count, np.uint8), np.ones(count, np.uint64)
+    facts = Facts(times_ms, families, nothing, nothing, keys)
+    remember(rows, facts, all_once(numbers), HalfLives((1.0,) * HALF_LIFE_COUNT, 1.0))
     layout = FeatureLayout(3, (1.0,) * HALF_LIFE_COUNT)
-    customers = Customers(rows, np.zeros(count, np.int64), Scoring(version=1, weights={}), layout)
+    customers = Customers(rows, times_ms, Scoring(version=1, weights={}), layout)
     ones = np.ones(len(BASE_NAMES))
     scores = column_score(LinearWeights(ones, ones, ones, 0.0), customers.outlook.features[: len(ones)])
-    is_rated, at_ms = np.ones(count, np.bool_), np.zeros(count, np.int64)
-    rescores = Rescores(np.arange(count), is_rated, scores, at_ms, Cause.EVENT)
+    rescores = Rescores(np.arange(count), np.ones(count, np.bool_), scores, times_ms, Cause.EVENT)
     settle(Standing.of(rows).tiers[0], rescores, None, 0, 1.0)

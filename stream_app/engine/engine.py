@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.domain.behaviour import Facts, HalfLives, enter_keys, remember
+from stream_app.domain.behaviour import Facts, HalfLives, remember
 from stream_app.domain.duplicates import find_duplicates
 from stream_app.domain.effects import Cause, Effects, ScoredBlock, join_ticks
 from stream_app.domain.events import MS_PER_DAY, MS_PER_MINUTE, EventBatch
@@ -16,7 +16,7 @@ from stream_app.domain.policy import Policy
 from stream_app.domain.population import PopulationSketch
 from stream_app.domain.rating import Moment, states_of
 from stream_app.domain.rounds import Rounds, lay_out
-from stream_app.domain.rows import PROSPECT, RowBlock, is_erased, take_rows
+from stream_app.domain.rows import PROSPECT, RowBlock, is_erased
 from stream_app.domain.scores import SCORES, ScoreFactory, ScoreFunction
 from stream_app.domain.table import ROWS_MAX, CustomerTable
 from stream_app.engine.clock import NO_TICK_MS, EngineClock
@@ -96,8 +96,7 @@ class Engine:
         after = remember(known, Facts.of(events, applied), rounds, self._half_lives)
         as_of_ms = np.maximum(after["clock_ms"], self.last_tick_ms if ticks_ms is None else ticks_ms[applied])
         moment = Moment(rounds, self._rater.is_rated(after), as_of_ms, Cause.EVENT)
-        block = after if rounds.is_single else take_rows(after, rounds.last_places)
-        enter_keys(block, events.event_keys[applied], rounds)
+        block = known
         is_new = rounds.unique_rows >= known_count
         axes, changes, places = self._rater.rate(after, block, moment, knowledge)
         self._census.count(states_before[~is_new], -1)

@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from stream_app.adapters.policy_file import load_policy
-from stream_app.domain import features, history, linear_score, purchase_formulas, tiers
+from stream_app.domain import (
+    behaviour,
+    features,
+    history,
+    id_index,
+    identifiers,
+    linear_score,
+    purchase_formulas,
+    tiers,
+)
 from stream_app.domain.compiled import compiled
 from stream_app.engine.compilation import compile_all
 from stream_app.simulation.settings import ShopSettings
@@ -96,7 +105,7 @@ def test_a_division_by_zero_gives_what_arithmetic_says() -> None:
 
 def signatures() -> dict[str, list[object]]:
     """Give the types that each function has been compiled for in this process."""
-    modules = (features, history, linear_score, purchase_formulas, tiers)
+    modules = (behaviour, features, history, id_index, identifiers, linear_score, purchase_formulas, tiers)
     return {
         f"{module.__name__}.{name}": list(own.signatures)
         for module in modules
