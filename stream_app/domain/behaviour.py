@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from stream_app.domain.compiled import compiled
 from stream_app.domain.events import BEHAVIOUR_FAMILIES, MS_PER_DAY, MS_PER_SECOND, EventBatch, Family
+from stream_app.domain.grouping import Grouping
 from stream_app.domain.policy import Policy
-from stream_app.domain.rounds import Rounds
 from stream_app.domain.rows import GAP_NONE, GAP_STEP_S, RowBlock, take_rows
 
 FloatArray = NDArray[np.float64]
@@ -36,7 +36,7 @@ class HalfLives:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """What the rows remember of events, as columns of shape `(n,)` in round order; see `EventBatch`."""
+    """What the rows remember of events, as columns of shape `(n,)` in the order of their groups; see `EventBatch`."""
 
     times_ms: NDArray[np.int64]
     families: NDArray[np.uint8]
@@ -51,29 +51,29 @@ class Facts:
         return cls(times_ms, families, amounts, events.satisfactions[index], events.event_keys[index])
 
 
-def remember(known: RowBlock, events: Facts, rounds: Rounds, half_lives: HalfLives) -> RowBlock:
+def remember(known: RowBlock, events: Facts, groups: Grouping, half_lives: HalfLives) -> RowBlock:
     """Let events count in their customers' rows, one after the other.
 
     Parameters
     ----------
     known
-        Shape `(u,)`: the customers' rows before, in the order of the rounds; afterwards, those after their last events.
+        Shape `(u,)`: the customers' rows before, in the order of the groups; afterwards, those after their last events.
     events
-        The n events in round order, without duplicates.
-    rounds
-        Their layout.
+        The n events in the order of the groups, without duplicates.
+    groups
+        Their customers.
     half_lives
         Of the policy.
 
     Returns
     -------
     RowBlock
-        Shape `(n,)`, in round order: the row of each event's customer as it is after that event; `known` itself where
+        Shape `(n,)`: the row of each event's customer as it is after that event; `known` itself where
         nobody has more than one. Per-axis fields and sequence are still those from before the batch.
     """
-    after = np.empty(0 if rounds.is_single else len(rounds.customer_indices), known.dtype)
+    after = np.empty(0 if groups.is_single else len(groups.customer_indices), known.dtype)
     _remember_each(
-        (rounds.customer_indices, events.times_ms, events.families, events.amounts, events.satisfactions, events.keys),
+        (groups.customer_indices, events.times_ms, events.families, events.amounts, events.satisfactions, events.keys),
         (known["clock_ms"], known["first_purchase_s"], known["last_purchase_s"]),
         tuple(known[name] for name in ("purchase_count", "basket_count", "refund_count", "log_count")),
         tuple(known[name] for name in ("gross_spend", "net_spend", "refunded", "log_sum", "log_square_sum")),
@@ -89,7 +89,7 @@ def remember(known: RowBlock, events: Facts, rounds: Rounds, half_lives: HalfLiv
         (int(Family.PURCHASE), int(Family.REFUND), int(BEHAVIOUR_FAMILIES[0])),
         (MS_PER_SECOND, GAP_STEP_S, GAP_NONE),
     )
-    return known if rounds.is_single else after
+    return known if groups.is_single else after
 
 
 _Events = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8], FloatArray, FloatArray, NDArray[np.uint64]]

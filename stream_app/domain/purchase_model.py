@@ -64,7 +64,7 @@ class PurchaseParameters:
     @property
     def values(self) -> tuple[float, float, float, float]:
         """r, alpha, a and b."""
-        return self.r, self.alpha_weeks, self.a, self.b
+        return float(self.r), float(self.alpha_weeks), float(self.a), float(self.b)
 
 
 PRIOR_PARAMETERS = PurchaseParameters(r=0.5, alpha_weeks=10.0, a=0.5, b=2.0)
@@ -134,7 +134,7 @@ def purchase_forecast(
         message = f"horizon_weeks = {horizon_weeks}: it must be positive and finite; correct the policy's horizon"
         raise SettingsError(message, code="invalid_horizon")
     x, last, age = _columns(repeat_purchases, first_to_last_weeks, age_weeks)
-    return PurchaseForecast(*forecast_each(parameters.values, x, last, age, horizon_weeks))
+    return PurchaseForecast(*forecast_each(parameters.values, x, last, age, float(horizon_weeks)))
 
 
 def alive_probability(
@@ -229,7 +229,7 @@ def growth_probability(
     """
     buy, mean = forecast.buy_probability, forecast.expected_purchases
     buy, mean, amount, previous = _columns(buy, mean, expected_amount, previous_spend)
-    return growth_each(buy, mean, amount, previous, log_amount_variance)
+    return growth_each(buy, mean, amount, previous, float(log_amount_variance))
 
 
 def _columns(*values: FloatArray) -> list[FloatArray]:

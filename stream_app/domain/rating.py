@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.domain.effects import Cause, Changes
+from stream_app.domain.grouping import Grouping
 from stream_app.domain.knowledge import AxisKnowledge
-from stream_app.domain.rounds import Rounds
 from stream_app.domain.rows import NOT_HELD, PROSPECT, UNRATED, RowBlock
 from stream_app.domain.tiers import Rescores, Settled, TierState, settle
 
@@ -82,9 +82,9 @@ class AxisRating:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """What all axes share in a batch of re-scores, as columns of shape `(n,)` in round order."""
+    """What all axes share in a batch of re-scores, as columns of shape `(n,)`, those of one customer in order."""
 
-    rounds: Rounds
+    groups: Grouping
     is_rated: NDArray[np.bool_]
     as_of_ms: NDArray[np.int64]
     cause: Cause
@@ -118,7 +118,7 @@ def settle_axis(
         What changed.
     """
     terms, scores = scored
-    rescores = Rescores(moment.rounds.customer_indices, moment.is_rated, scores, moment.as_of_ms, moment.cause)
+    rescores = Rescores(moment.groups.customer_indices, moment.is_rated, scores, moment.as_of_ms, moment.cause)
     held_after, changes, suppressed_count = settle(standing.tiers[axis], rescores, *rule)
     return AxisRating(terms, scores, held_after, changes, suppressed_count)
 
@@ -155,7 +155,7 @@ def tell_changes(
     settled = Settled.concatenate([axis.changes for axis in axes])
     places = settled.places
     axis_numbers = np.repeat(np.arange(len(axes)), counts)
-    customers = moment.rounds.customer_indices[places]
+    customers = moment.groups.customer_indices[places]
     # Places grow from round to round, so they also order the events of one customer.
     order = np.lexsort((axis_numbers, places, customers))
     settled, axis_numbers, customers = settled.take(order), axis_numbers[order], customers[order]
@@ -178,7 +178,7 @@ def tell_changes(
         percentiles[own] = lines.percentiles(scores[own])
     changes = Changes(
         event_indices=np.full(len(places), -1, dtype=np.int64),
-        customer_ids=ids_of(moment.rounds.unique_rows[customers]),
+        customer_ids=ids_of(moment.groups.rows[customers]),
         sequences=sequences,
         axes=axis_numbers.astype(np.uint8),
         from_tiers=settled.from_tiers,

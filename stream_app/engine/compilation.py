@@ -7,12 +7,12 @@ import numpy as np
 from stream_app.domain.behaviour import Facts, HalfLives, remember
 from stream_app.domain.effects import Cause
 from stream_app.domain.features import BASE_NAMES
+from stream_app.domain.grouping import each_once
 from stream_app.domain.history import FeatureLayout
 from stream_app.domain.knowledge import Scoring
 from stream_app.domain.linear_score import LinearWeights, column_score
 from stream_app.domain.outlook import Customers
 from stream_app.domain.rating import Standing
-from stream_app.domain.rounds import all_once
 from stream_app.domain.rows import HALF_LIFE_COUNT, row_dtype
 from stream_app.domain.table import CustomerTable
 from stream_app.domain.tiers import Rescores, settle
@@ -37,7 +37,7 @@ def _use_once(count: int) -> None:
     rows, nothing = table.gather(numbers), np.zeros(count)
     times_ms, families, keys = np.zeros(count, np.int64), np.zeros(count, np.uint8), np.ones(count, np.uint64)
     facts = Facts(times_ms, families, nothing, nothing, keys)
-    remember(rows, facts, all_once(numbers), HalfLives((1.0,) * HALF_LIFE_COUNT, 1.0))
+    remember(rows, facts, each_once(numbers), HalfLives((1.0,) * HALF_LIFE_COUNT, 1.0))
     layout = FeatureLayout(3, (1.0,) * HALF_LIFE_COUNT)
     customers = Customers(rows, times_ms, Scoring(version=1, weights={}), layout)
     ones = np.ones(len(BASE_NAMES))

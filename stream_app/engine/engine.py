@@ -11,11 +11,11 @@ from stream_app.domain.behaviour import Facts, HalfLives, remember
 from stream_app.domain.duplicates import find_duplicates
 from stream_app.domain.effects import Cause, Effects, ScoredBlock, join_ticks
 from stream_app.domain.events import MS_PER_DAY, MS_PER_MINUTE, EventBatch
+from stream_app.domain.grouping import Grouping, group_by_row
 from stream_app.domain.knowledge import Knowledge, Scoring
 from stream_app.domain.policy import Policy
 from stream_app.domain.population import PopulationSketch
 from stream_app.domain.rating import Moment, states_of
-from stream_app.domain.rounds import Rounds, lay_out
 from stream_app.domain.rows import PROSPECT, RowBlock, is_erased
 from stream_app.domain.scores import SCORES, ScoreFactory, ScoreFunction
 from stream_app.domain.table import ROWS_MAX, CustomerTable
@@ -87,25 +87,25 @@ class Engine:
         self._require_no_sweep()
         self._require(knowledge.scoring)
         known_count = len(self.table)
-        rounds, known, is_duplicate = self._lay_out(events)
-        applied = np.flatnonzero(~is_duplicate)[rounds.event_indices]
+        groups, known, is_duplicate = self._grouped(events)
+        applied = np.flatnonzero(~is_duplicate)[groups.event_indices]
         is_rated_before = self._rater.is_rated(known)
         states_before = states_of(known["held"], is_rated_before)
         held = known["held"].copy()
 
-        after = remember(known, Facts.of(events, applied), rounds, self._half_lives)
+        after = remember(known, Facts.of(events, applied), groups, self._half_lives)
         as_of_ms = np.maximum(after["clock_ms"], self.last_tick_ms if ticks_ms is None else ticks_ms[applied])
-        moment = Moment(rounds, self._rater.is_rated(after), as_of_ms, Cause.EVENT)
+        moment = Moment(groups, self._rater.is_rated(after), as_of_ms, Cause.EVENT)
         block = known
-        is_new = rounds.unique_rows >= known_count
+        is_new = groups.rows >= known_count
         axes, changes, places = self._rater.rate(after, block, moment, knowledge)
         self._census.count(states_before[~is_new], -1)
         self._census.count(states_of(block["held"], self._rater.is_rated(block)), 1)
-        self.table.scatter(rounds.unique_rows, block)
+        self.table.scatter(groups.rows, block)
 
         tiers_before = np.full((len(events), len(axes)), PROSPECT, dtype=np.int8)
-        held_before = [rounds.before(held[:, place], axis.held_after) for place, axis in enumerate(axes)]
-        was_rated = rounds.before(is_rated_before, moment.is_rated)
+        held_before = [groups.before(held[:, place], axis.held_after) for place, axis in enumerate(axes)]
+        was_rated = groups.before(is_rated_before, moment.is_rated)
         tiers_before[applied] = states_of(np.stack(held_before, axis=1), was_rated)
         if len(changes):
             order = np.lexsort((changes.axes, applied[places]))
@@ -114,7 +114,7 @@ class Engine:
             changes=changes,
             is_duplicate=is_duplicate,
             tiers_before=tiers_before,
-            touched_rows=rounds.unique_rows,
+            touched_rows=groups.rows,
             rescored_count=int(np.count_nonzero(moment.is_rated)),
             suppressed_counts=suppressed_counts(axes),
         )
@@ -340,18 +340,18 @@ class Engine:
         for _, block in self._rater.blocks():
             self._census.enter(block, self._rater.states(block))
 
-    def _lay_out(self, events: EventBatch) -> tuple[Rounds, RowBlock, NDArray[np.bool_]]:
-        """Find the customers, mark duplicates, and give the rounds of the other events with their customers' rows."""
+    def _grouped(self, events: EventBatch) -> tuple[Grouping, RowBlock, NDArray[np.bool_]]:
+        """Find the customers, mark duplicates, and group the other events, with their customers' rows."""
         table_rows = self.table.find_or_add(events.customer_ids)
-        rounds = lay_out(table_rows)
-        known = self.table.gather(rounds.unique_rows)
+        groups = group_by_row(table_rows)
+        known = self.table.gather(groups.rows)
         customers = np.empty(len(events), dtype=np.int64)
-        customers[rounds.event_indices] = rounds.customer_indices
+        customers[groups.event_indices] = groups.customer_indices
         is_duplicate = find_duplicates(known, customers, events.event_keys)
         if is_duplicate.any():
-            rounds = lay_out(table_rows[~is_duplicate])
-            known = self.table.gather(rounds.unique_rows)
-        return rounds, known, is_duplicate
+            groups = group_by_row(table_rows[~is_duplicate])
+            known = self.table.gather(groups.rows)
+        return groups, known, is_duplicate
 
     def _require(self, scoring: Scoring) -> None:
         if not self.scoring_version:

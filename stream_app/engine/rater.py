@@ -63,7 +63,7 @@ class Rater:
         Parameters
         ----------
         after
-            Shape `(n,)`: rows after each of n events, in round order.
+            Shape `(n,)`: rows after each of n events, those of one customer in order.
         block
             Shape `(u,)`: rows of the u customers after their last event; tiers, scores and buckets are changed.
         moment
@@ -74,7 +74,7 @@ class Rater:
         Returns
         -------
         tuple
-            What changed on each axis, the changes to tell, and the place of each in the rounds.
+            What changed on each axis, the changes to tell, and the place of each among the re-scores.
         """
         standing = Standing.of(block)
         buckets_before = standing.buckets.copy()

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from stream_app.domain.behaviour import keep_totals
 from stream_app.domain.effects import Cause, Changes, Effects, join_ticks
+from stream_app.domain.grouping import each_once
 from stream_app.domain.identifiers import order_of_ids
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.rating import AxisRating, Moment
-from stream_app.domain.rounds import all_once
 from stream_app.domain.rows import RowBlock, take_rows
 from stream_app.domain.snapshots import SAMPLE_ALL, Snapshots, sample_numbers
 from stream_app.domain.turns import is_snapshot_due
@@ -169,7 +169,7 @@ def _sweep(rater: Rater, due: Due) -> Effects:
         is_snapshot = is_snapshot_due(block["turn"], due.since_ms, due.times_ms)
         keep_totals(block, is_snapshot, due.times_ms)
     as_of_ms = np.maximum(block["clock_ms"], due.times_ms)
-    moment = Moment(all_once(due.rows), rater.is_rated(block), as_of_ms, due.cause)
+    moment = Moment(each_once(due.rows), rater.is_rated(block), as_of_ms, due.cause)
     axes, changes, places = rater.rate(block, block, moment, due.knowledge)
     if len(changes):
         rater.census.move_told(changes)
