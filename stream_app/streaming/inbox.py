@@ -56,7 +56,7 @@ class Inbox:
 
     def take(self) -> list[LogRecord]:
         """Take what waits, as much as fits into a commit; at least one record unless it is empty."""
-        sizes = list(_sizes(islice(self._records, TAKEN_RECORDS_MAX)))
+        sizes = _sizes(islice(self._records, TAKEN_RECORDS_MAX))
         if sum(sizes) > TAKEN_BYTES_MAX:
             del sizes[max(bisect_right(list(accumulate(sizes)), TAKEN_BYTES_MAX), 1) :]
         self._byte_count -= sum(sizes)
@@ -73,6 +73,10 @@ class Inbox:
 _value = attrgetter("value")
 
 
-def _sizes(records: Iterable[LogRecord]) -> Iterable[int]:
+def _sizes(records: Iterable[LogRecord]) -> list[int]:
     """Give the bytes of each value; a tombstone has none."""
-    return (0 if value is None else len(value) for value in map(_value, records))
+    values = list(map(_value, records))
+    try:
+        return list(map(len, values))
+    except TypeError:
+        return [0 if value is None else len(value) for value in values]

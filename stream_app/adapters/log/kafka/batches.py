@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -31,19 +31,33 @@ def build_batches(new_batch: Callable[[], Any], outgoing: Outgoing) -> list[Any]
     LogError
         When the columns differ in length, or a record is larger than a batch may be.
     """
-    batches = []
-    batch = None
+    batches: list[Any] = []
+    append: Callable[..., Any] = _refuse
+    count = 0
     for value, key, headers, timestamp in zip(outgoing.values, *_columns(outgoing), strict=True):
         headers = headers if isinstance(headers, list) else list(headers)
         # A batch refuses what would make it too large, unless it is empty.
-        if batch is None or batch.append(timestamp=timestamp, key=key, value=value, headers=headers) is None:
-            batch = new_batch()
-            batches.append(batch)
-            batch.append(timestamp=timestamp, key=key, value=value, headers=headers)
-            _check_size(batch.size(), outgoing)
-    for batch in batches:
-        batch.close()
+        if append(count, timestamp, key, value, headers) is None:
+            _close(batches, count)
+            batches.append(new_batch())
+            # What is around the builder takes as long for each record as the builder does.
+            append, count = batches[-1]._builder.append, 0
+            append(count, timestamp, key, value, headers)
+            _check_size(batches[-1].size(), outgoing)
+        count += 1
+    _close(batches, count)
     return batches
+
+
+def _refuse(*_record: Any) -> None:
+    """Stand in for the batch before the first one."""
+
+
+def _close(batches: Sequence[Any], count: int) -> None:
+    """Close the last batch, if there is one, and tell it how many records its builder was given."""
+    if batches:
+        batches[-1]._relative_offset = count
+        batches[-1].close()
 
 
 def _check_size(size: int, outgoing: Outgoing) -> None:
