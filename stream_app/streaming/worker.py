@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
+from stream_app.adapters.interpreter import give_back_memory
 from stream_app.adapters.log.errors import FencedError, LogError, UnusableLogError
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition
 from stream_app.adapters.log.topics import Topics
@@ -27,6 +28,8 @@ from stream_app.streaming.ticker import Ticker
 
 LEARNER_WAITING_MAX = 2_000
 """Records of the learner's input that may wait in memory: at most 1.8 GB if all were full, some 100 MB as they are."""
+RECOVERED_TOGETHER = 2
+"""Shards that are recovered at a time: each holds up to 80 MB of what it has fetched, and they share a core anyway."""
 FENCED_WAIT_S = 60.0
 """How long a shard that was fenced waits to be revoked, before the worker ends: a rebalance takes a quarter of it."""
 PROGRESS_CHECK_S = 5.0
@@ -106,6 +109,7 @@ class Worker:
         self._shards: dict[int, ShardTask] = {}
         self._learner: LearnerTask | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._recovering = asyncio.Semaphore(RECOVERED_TOGETHER)
         self._revoking: set[str] = set()
         self._fenced: set[str] = set()
 
@@ -156,13 +160,17 @@ class Worker:
             opened.append(self._open_learner())
         for told in await asyncio.gather(*opened):
             positions |= told
+        if fresh:
+            # What was read to build the tables from has been freed: as much again as they take.
+            give_back_memory()
         return positions
 
     async def _open_shard(self, partition: int) -> dict[TopicPartition, int]:
         own = self._setup
         setup = ShardSetup(own.policy, own.topics, partition, own.partition_count, own.trusts_keys, own.rows_max)
         shard = self._shards[partition] = ShardTask(self._services, setup)
-        positions = await self._opened(shard.open, f"shard {partition}")
+        async with self._recovering:
+            positions = await self._opened(shard.open, f"shard {partition}")
         self._begin(f"shard-{partition}", shard.run)
         return positions
 
