@@ -4,8 +4,8 @@ A formula of a hundred steps takes numpy a hundred passes over a block, each wit
 arithmetic for a hundred customers. Compiled, it is one pass, and a small block costs a small block's time.
 
 Compiled code is kept beside the source, or in the user's cache folder where that cannot be written, and is made again
-when source, processor or compiler change. Without `fastmath` the compiler neither fuses nor reorders floating-point
-operations: a row's numbers are the same to the bit in any block.
+when the file, processor or compiler change; after a change of the options here, `make clean`. Without `fastmath` the
+compiler neither fuses nor reorders floating-point operations: a row's numbers are the same to the bit in any block.
 """
 
 from __future__ import annotations

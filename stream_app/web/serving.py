@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from stream_app.adapters.interpreter import search_less_for_cycles, take_short_turns
 from stream_app.adapters.log.port import Log
 from stream_app.domain.errors import SettingsError
+from stream_app.engine.compilation import compile_all
 from stream_app.web.api import create_api
 from stream_app.web.bounded_http import BoundedHttp
 from stream_app.web.follower import Follower
@@ -114,6 +115,7 @@ def serve(api: FastAPI, bound: socket.socket) -> None:
     """
     # Requests wait for the thread that writes the history.
     take_short_turns()
+    compile_all()
     search_less_for_cycles()
     server = uvicorn.Server(configure(api))
     # Streams have no end of their own, and the server waits for all answers to be given.
