@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,9 @@ def test_a_damaged_page_is_told_and_never_read_as_something_else(path: Path) -> 
         await log.append([Outgoing("state", 1, [b"whole"])])
 
     with_log(path, write)
+    # Pages that are still in the write-ahead log are read from there.
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         for place in range(size // 3, size * 2 // 3, 8192):
