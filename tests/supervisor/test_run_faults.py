@@ -7,6 +7,7 @@ import re
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,9 @@ def test_a_damaged_log_is_told_with_what_to_do(tmp_path: Path) -> None:
         assert run.stop() == 0
     path = tmp_path / "out" / "run" / LOG_NAME
     draw = random.Random(3)
+    # Pages that are still in the write-ahead log are read from there.
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     size = path.stat().st_size
     with path.open("r+b") as file:
         for place in range(size // 4, size * 3 // 4, 16_384):
