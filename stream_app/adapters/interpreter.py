@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import sys
 
@@ -16,15 +15,6 @@ searching takes as long as parsing them."""
 def take_short_turns() -> None:
     """Let threads hand the interpreter over at short intervals."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-
-
-def give_back_memory() -> None:
-    """Give the system back what was freed, where the C library (glibc) keeps it for later."""
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return
-    trim(0)
 
 
 def search_less_for_cycles() -> None:

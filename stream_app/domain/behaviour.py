@@ -125,12 +125,11 @@ def _remember_each(
     for place in range(len(customers)):
         customer, family, amount = customers[place], own_families[place], amounts[place]
         time_s = times_ms[place] // ms_per_second
-        is_purchase = family == purchase
         clock_before = clock_ms[customer]
         clock = max(clock_before, times_ms[place])
         clock_ms[customer] = clock
         opens, entry, removal = False, 0.0, 0.0
-        if is_purchase:
+        if family == purchase:
             own = (time_s, purchase_count[customer], first_s[customer], last_s[customer])
             is_later, is_same, is_late = _basket_of(*own)
             opens = is_later or is_late
@@ -152,12 +151,12 @@ def _remember_each(
         if family == refund:
             refund_count[customer] += 1
             refunded[customer] += amount
-        net_spend[customer] += -amount if family == refund else amount
+        signed = -amount if family == refund else amount
+        net_spend[customer] += signed
         entered, removed = math.log(entry) if entry > 0.0 else 0.0, math.log(removal) if removal > 0.0 else 0.0
         log_count[customer] += int(entry > 0.0) - int(removal > 0.0)
         log_sum[customer] += entered - removed
         log_square_sum[customer] += entered * entered - removed * removed
-        signed = -amount if family == refund else amount
         _fade(decayed, customer, clock - clock_before, clock - times_ms[place], signed, opens)
         _notice(behaviour, customer, family - first_behaviour, clock - clock_before, clock - times_ms[place], time_s)
         if not math.isnan(satisfactions[place]):

@@ -149,14 +149,14 @@ def tell_changes(
     -------
     tuple
         The changes, ordered by customer, then in the order in which they happened, and the place of each
-        change in the layout.
+        change among the re-scores.
     """
     counts = [len(axis.changes.places) for axis in axes]
     settled = Settled.concatenate([axis.changes for axis in axes])
     places = settled.places
     axis_numbers = np.repeat(np.arange(len(axes)), counts)
     customers = moment.groups.customer_indices[places]
-    # Places grow from round to round, so they also order the events of one customer.
+    # Places also order the events of one customer.
     order = np.lexsort((axis_numbers, places, customers))
     settled, axis_numbers, customers = settled.take(order), axis_numbers[order], customers[order]
     places = settled.places

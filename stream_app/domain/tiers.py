@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream_app.domain.compiled import compiled
 from stream_app.domain.effects import Cause
 from stream_app.domain.knowledge import AxisKnowledge
-from stream_app.domain.population import BUCKET_COUNT
+from stream_app.domain.population import bucket_of
 from stream_app.domain.rows import NOT_HELD
 
 
@@ -151,11 +151,13 @@ def settle(
     told = (nothing, nothing, nothing) if lines is None else (lines.cut_points, lines.promote_lines, lines.demote_lines)
     held_after, changes, suppressed_count = _settle_each(
         (rescores.customers, rescores.is_rated, rescores.scores, rescores.at_ms),
-        (state.held, state.candidate, state.since_ms, state.cause, state.score, state.bucket),
+        (state.held, state.candidate, state.since_ms, state.cause, state.score),
         told,
-        (lines is not None, confirmation_ms, bucket_width, BUCKET_COUNT),
+        (lines is not None, confirmation_ms),
         (NOT_HELD, int(rescores.cause), int(Cause.EVENT), int(Cause.FIRST_RATED), int(Cause.CUT_POINT)),
     )
+    rated = rescores.customers[rescores.is_rated]
+    state.bucket[rated] = bucket_of(state.score[rated], bucket_width)
     return held_after, Settled(*changes), suppressed_count
 
 
@@ -166,7 +168,6 @@ _State = tuple[
     NDArray[np.int64],
     NDArray[np.uint8],
     NDArray[np.float64],
-    NDArray[np.int32],
 ]
 _Lines = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 _Changes = tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float64], NDArray[np.uint8], NDArray[np.bool_]]
@@ -177,14 +178,14 @@ def _settle_each(
     rescores: _Columns,
     state: _State,
     lines: _Lines,
-    rule: tuple[bool, int, float, int],
+    rule: tuple[bool, int],
     codes: tuple[int, int, int, int, int],
 ) -> tuple[NDArray[np.int8], _Changes, int]:
     """Do what `settle` says; gives its columns one by one."""
     customers, is_rated, scores, at_ms = rescores
-    held, candidate, since_ms, causes, stored, buckets = state
+    held, candidate, since_ms, causes, stored = state
     cut_points, promote_lines, demote_lines = lines
-    has_lines, confirmation_ms, bucket_width, bucket_count = rule
+    has_lines, confirmation_ms = rule
     not_held, cause, event, first_rated, moved_line = codes
     count, suppressed_count, n = 0, 0, len(scores)
     held_after, places, from_tiers = np.empty(n, np.int8), np.empty(n, np.int64), np.empty(n, np.int8)
@@ -196,7 +197,6 @@ def _settle_each(
         if not is_rated[place]:
             continue
         stored[customer] = score
-        buckets[customer] = min(max(np.floor(score / bucket_width), 0), bucket_count - 1)
         if not has_lines:
             continue
         is_first = own == not_held

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
-from stream_app.adapters.interpreter import give_back_memory
 from stream_app.adapters.log.errors import FencedError, LogError, UnusableLogError
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition
 from stream_app.adapters.log.topics import Topics
@@ -160,9 +159,6 @@ class Worker:
             opened.append(self._open_learner())
         for told in await asyncio.gather(*opened):
             positions |= told
-        if fresh:
-            # What was read to build the tables from has been freed: as much again as they take.
-            give_back_memory()
         return positions
 
     async def _open_shard(self, partition: int) -> dict[TopicPartition, int]:

@@ -8,7 +8,6 @@ from math import log1p
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_app.domain.decay import decay as decay_columns
 from stream_app.domain.events import MS_PER_DAY
 from stream_app.domain.outlook import Customers
 from stream_app.domain.policy import Policy
@@ -36,7 +35,7 @@ class AttachmentScore:
     def bases(self, customers: Customers) -> Sequence[NDArray[np.float64]]:
         rows, as_of_ms = customers.rows, customers.as_of_ms
         visits = column(rows, "behaviour_count", 0) + column(rows, "behaviour_count", 1)
-        left = decay_columns(as_of_ms - rows["clock_ms"], self.half_life_ms)
+        left = np.exp2((as_of_ms - rows["clock_ms"]) / -self.half_life_ms)
         satisfaction = column(rows, "satisfaction_sum") / np.maximum(column(rows, "satisfaction_count"), 1.0)
         return np.log1p(visits * left), satisfaction
 

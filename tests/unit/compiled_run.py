@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
+from stream_app import domain
 from stream_app.adapters.policy_file import load_policy
-from stream_app.domain import (
-    behaviour,
-    features,
-    history,
-    id_index,
-    identifiers,
-    linear_score,
-    purchase_formulas,
-    tiers,
-)
 from stream_app.engine.compilation import compile_all
 from stream_app.simulation.settings import ShopSettings
 from tests.streaming.harness import backtest_changes, sales_of
 
-MODULES = (behaviour, features, history, id_index, identifiers, linear_score, purchase_formulas, tiers)
+MODULES = [import_module(f"{domain.__name__}.{own.name}") for own in iter_modules(domain.__path__)]
 
 
 def counts() -> dict[str, int]:

@@ -47,7 +47,6 @@ class LazyIds(Protocol):
         """Give several ids."""
 
 
-@runtime_checkable
 class WrittenSources(Protocol):
     """Sources that are cheaper to write together than one by one."""
 
