@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from stream_app.adapters.log.errors import FencedError, LogError, UnusableLogError
@@ -63,7 +64,7 @@ async def keep_working(
     work
         Returns, or raises `ClosedError`, when nothing more is to be done.
     begin_anew
-        Recovers, so that `work` can go on.
+        Recovers, so that `work` can go on; raises `ClosedError`, too, where nothing is to go on.
     failed
         Told of each error.
 
@@ -77,20 +78,19 @@ async def keep_working(
         After too many errors, or when there is no beginning anew.
     """
     times: deque[float] = deque()
-    while True:
-        try:
-            await work()
-        except ClosedError:
-            return
-        except (FencedError, UnusableLogError):
-            raise
-        except LogError as error:
-            failed(error)
-            times.append(time.monotonic())
-            while times[-1] - times[0] > FAILURE_SPAN_S:
-                times.popleft()
-            if len(times) > FAILURES_MAX:
+    with suppress(ClosedError):
+        while True:
+            try:
+                await work()
+            except (FencedError, UnusableLogError):
                 raise
-            await begin_anew()
-        else:
-            return
+            except LogError as error:
+                failed(error)
+                times.append(time.monotonic())
+                while times[-1] - times[0] > FAILURE_SPAN_S:
+                    times.popleft()
+                if len(times) > FAILURES_MAX:
+                    raise
+                await begin_anew()
+            else:
+                return

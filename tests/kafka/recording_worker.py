@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from stream_app.adapters.log.port import LogRecord, Outgoing, TopicPartition, Wr
 from stream_app.adapters.log.topics import Topics
 from stream_app.adapters.log.urls import parse_log_url
 
+FENCED_WAIT_S = 15.0
+"""Longer than the timeout of a session, so that whoever lost its partitions has been told."""
+
 
 class Committer:
     """Commits what one owner was handed over, list by list, in a task of its own."""
@@ -25,17 +29,12 @@ class Committer:
     def __init__(self, runtime: RecordingRuntime, name: str, writer: Writer) -> None:
         self._runtime, self._name, self._writer = runtime, name, writer
         self.waiting: asyncio.Queue[tuple[TopicPartition, Sequence[LogRecord]] | None] = asyncio.Queue()
+        self._is_given_up = asyncio.Event()
         self._task = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
         while (taken := await self.waiting.get()) is not None:
-            partition, records = taken
-            try:
-                await self._commit(partition, records)
-            except FencedError:
-                # The new owner has begun; the rebalance that tells us is on its way.
-                self._runtime.note("fenced", topic=partition.topic, partition=partition.partition)
-                return
+            await self._commit(*taken)
 
     async def _commit(self, partition: TopicPartition, records: Sequence[LogRecord]) -> None:
         """Commit a list, once: after an error, which a broker under load may give, see whether it is in."""
@@ -44,10 +43,10 @@ class Committer:
         for _ in range(3):
             try:
                 await self._writer.commit([output], {partition: end})
-            except FencedError:
-                raise
             except LogError as error:
-                self._runtime.note("commit failed", error=str(error))
+                self._runtime.note("commit failed", error=str(error), topic=partition.topic, number=partition.partition)
+                if await self._is_over(error):
+                    return
                 await self._writer.close()
                 self._writer = await self._runtime.writer(self._name)
                 if await self._runtime.committed(partition) >= end:
@@ -56,8 +55,18 @@ class Committer:
                 return
         raise AssertionError(self._name)
 
+    async def _is_over(self, error: LogError) -> bool:
+        """Tell whether somebody else owns it now; then a new writer would fence the new owner."""
+        if isinstance(error, FencedError):
+            # Either the new owner has begun and the rebalance that tells us is on its way, or a transaction took too
+            # long for the broker. A worker would end here, and whoever comes after it goes on.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_given_up.wait(), FENCED_WAIT_S)
+        return self._is_given_up.is_set()
+
     async def close(self) -> None:
         """Finish the running commit, and begin nothing more."""
+        self._is_given_up.set()
         while not self.waiting.empty():
             self.waiting.get_nowait()
         self.waiting.put_nowait(None)

@@ -17,10 +17,12 @@ from stream_app.adapters.log.kafka.log import KafkaLog
 from stream_app.adapters.log.port import Outgoing, TopicPartition
 from stream_app.adapters.log.topics import Topics
 from tests.kafka.kafka_case import SettledLog
-from tests.kafka.workers import WorkerProcess, wait_until
+from tests.kafka.workers import WorkerProcess, wait_until, what_they_wrote
 from tests.log.clients import read_all
 
 PARTITIONS = 4
+END_WAIT_S = 120.0
+"""Where it is fenced by chance, a worker waits for 15 s."""
 Start = Callable[[str], WorkerProcess]
 
 
@@ -139,7 +141,7 @@ def test_workers_join_leave_and_die_and_each_record_is_handed_over_once(
     ends = {TopicPartition(topic, n): feed.count for topic in (topics.events, topics.ticks) for n in range(PARTITIONS)}
     ends[TopicPartition(topics.learner_input, 0)] = feed.count
     assert fed > 0
-    journal = asyncio.run(await_end(kafka_bootstrap, topics, ends))
+    journal = asyncio.run(await_end(kafka_bootstrap, topics, ends, trio))
     assert third.end(signal.SIGTERM) == 0
     counts = [check_ownerships(worker.notes(), topics) for worker in trio]
     for number, values in journal.items():
@@ -149,18 +151,26 @@ def test_workers_join_leave_and_die_and_each_record_is_handed_over_once(
     print(f"events per partition={feed.count} handed over by worker={counts}")
 
 
-async def await_end(bootstrap: str, topics: Topics, ends: dict[TopicPartition, int]) -> dict[int, list[bytes]]:
+async def await_end(
+    bootstrap: str, topics: Topics, ends: dict[TopicPartition, int], workers: Sequence[WorkerProcess]
+) -> dict[int, list[bytes]]:
     """Wait until everything is committed, and give what stands in the journal."""
     log = SettledLog(bootstrap, topics.app)
     await log.start()
+    committed: dict[TopicPartition, int] = {}
     try:
-        async with asyncio.timeout(60):
-            while await log.committed(list(ends)) != ends:
+        async with asyncio.timeout(END_WAIT_S):
+            while (committed := await log.committed(list(ends))) != ends:
                 await asyncio.sleep(0.1)
         return {
             number: [record.value or b"" for record in await read_all(log, TopicPartition(topics.journal, number))]
             for number in range(PARTITIONS)
         }
+    except TimeoutError as error:
+        notes = [(worker.name, note) for worker in workers for note in worker.notes() if note["what"] != "hand_over"]
+        told = "\n".join(map(str, notes))
+        message = f"committed {committed} of {ends}:\n{told}\n{what_they_wrote(workers)}"
+        raise TimeoutError(message) from error
     finally:
         await log.stop()
 
@@ -178,7 +188,7 @@ def test_a_worker_that_was_stopped_for_longer_than_its_session_gives_up_what_oth
         wait_until(lambda: any(note["what"] == "revoke" for note in stopped.notes()), pair)
         wait_until(share(pair), pair)
     ends = {TopicPartition(topic, n): feed.count for topic in (topics.events, topics.ticks) for n in range(PARTITIONS)}
-    journal = asyncio.run(await_end(kafka_bootstrap, topics, ends))
+    journal = asyncio.run(await_end(kafka_bootstrap, topics, ends, pair))
     for worker in pair:
         assert worker.end(signal.SIGTERM) == 0
         check_ownerships(worker.notes(), topics)

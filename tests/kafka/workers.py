@@ -72,7 +72,11 @@ def wait_until(condition: Callable[[], bool], workers: Sequence[WorkerProcess], 
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            told = "\n".join(f"--- {worker.name}\n{worker.output()[-3000:]}" for worker in workers)
-            message = f"nothing in {timeout_s} s:\n{told}"
+            message = f"nothing in {timeout_s} s:\n{what_they_wrote(workers)}"
             raise TimeoutError(message)
         time.sleep(POLL_S)
+
+
+def what_they_wrote(workers: Sequence[WorkerProcess]) -> str:
+    """Give the end of each worker's output, for the message of a test that failed."""
+    return "\n".join(f"--- {worker.name}\n{worker.output()[-3000:]}" for worker in workers)

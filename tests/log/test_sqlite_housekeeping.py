@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -234,3 +235,39 @@ def test_whoever_reads_a_compacted_topic_ends_where_everybody_ends(
             }
 
     with_log(path, work)
+
+
+class _SlowToClose:
+    """Stands for a connection, and notes how many are being closed at the same moment."""
+
+    closing = 0
+    closing_max = 0
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def close(self) -> None:
+        _SlowToClose.closing += 1
+        time.sleep(0.05)
+        _SlowToClose.closing_max = max(_SlowToClose.closing_max, _SlowToClose.closing)
+        self._connection.close()
+        _SlowToClose.closing -= 1
+
+
+def test_a_log_that_was_stopped_is_one_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_SlowToClose, "closing_max", 0)
+
+    async def run() -> None:
+        log = SqliteLog(path, "segments")
+        await log.start()
+        await log.append([Outgoing("state", 0, [b"x"] * 100)])
+        assert len(await read_all(log, TopicPartition("state", 0))) == 100
+        session = log._opened()
+        for owner in (session.reading, session.committer):
+            monkeypatch.setattr(owner, "_connection", _SlowToClose(owner._connection))
+        await log.stop()
+
+    asyncio.run(run())
+    # Two that close at the same moment leave the write-ahead log behind, now and then.
+    assert _SlowToClose.closing_max == 1
+    assert [file.name for file in path.parent.glob(path.name + "*")] == [path.name]

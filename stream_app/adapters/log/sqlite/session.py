@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +62,10 @@ class Session:
     async def close(self) -> None:
         """Close all connections; whoever still reads gets an error."""
         self.watch.close()
-        await asyncio.gather(self.committer.close(), self.reading.close())
+        # One after the other: whoever closes last moves the write-ahead log into the file, and two that close at the
+        # same moment each take the other for one who stays.
+        await self.reading.close()
+        await self.committer.close()
 
 
 def _read_positions(connection: sqlite3.Connection, group: str) -> dict[tuple[str, int], int]:
