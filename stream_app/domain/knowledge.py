@@ -26,10 +26,10 @@ HALF_BELIEVED_LABELS = 5_000
 from the first few hundred outcomes on, it would move many customers whom it moves back a week later, and tell equal
 ones apart."""
 
-PAST_SHARE = 0.1
+PAST_SHARE = 0.06
 """Weight of past spends in the value score beside that of forecasts. On simulated shops none at all ranks best, on the
-CDNOW log .25; .1 is within .007 of either in normalised Gini (docs/decisions/0015). It is not 0, so that customers of
-whom nothing is expected are ranked by what they spent, and past spends stay among the reasons."""
+CDNOW log .25; .06 is within .005 of the first (docs/decisions/0017). It is not 0, so that customers of whom nothing is
+expected are ranked by what they spent, and past spends stay among the reasons."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -121,11 +121,18 @@ class Outlook:
 
     @property
     def expected_purchases(self) -> FloatArray:
-        """Mean purchases, by the learned model once there is one; not below the probability of one."""
-        learned = self.learned_purchases
+        """Mean purchases, shape `(n,)`; not below the probability of one.
+
+        The geometric mean of formula and learned model, each as much as it counts in the value score: learned counts
+        follow the season of three months ago, and in a shop that grows they know only young customers.
+        """
+        learned, formula = self.learned_purchases, self.formula.purchases.expected_purchases
         if learned is None:
-            return self.formula.purchases.expected_purchases
-        return np.maximum(learned, self.buy_probability)
+            return formula
+        share = self.scoring.label_share / (1.0 + self.scoring.label_share)
+        # Both are 0 for who has not bought.
+        mixed: FloatArray = formula ** (1.0 - share) * learned**share
+        return np.maximum(mixed, self.buy_probability)
 
     @property
     def expected_spend(self) -> FloatArray:

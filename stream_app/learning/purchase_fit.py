@@ -35,10 +35,12 @@ LearnerState = dict[str, NDArray[np.generic]]
 
 PRIOR_LOG_MEANS = tuple(math.log(value) for value in astuple(PRIOR_PARAMETERS))
 """Prior centre of log(r, alpha_weeks, a, b)."""
-PRIOR_LOG_DEVIATION = 1.5
-PRIOR_WEIGHT_MIN = 1.0 / 100.0
-"""Weight of the prior against the mean log-likelihood of n customers: 1 / n, as it is, but at least that of one
-customer in 100, since the likelihood of many young customers trusts the model more than it deserves."""
+PRIOR_LOG_DEVIATION = 1.0
+PRIOR_CUSTOMERS = 42.0
+"""The prior weighs as much as what so many customers tell: drop-outs are known from few of them, and late. In a shop of
+customers who each tell little, a share of all would outweigh them for good; in a small one, 42 would."""
+PRIOR_SHARED_FROM = 1152
+"""In a shop of fewer it weighs as one customer in 27, but never less than a single one."""
 LOG_BOUNDS = (
     (math.log(1e-3), math.log(20.0)),
     (math.log(1e-2), math.log(1e4)),
@@ -179,7 +181,8 @@ def fitted(start: FloatArray, states: FloatArray) -> FloatArray:
     FloatArray
         Shape `(4,)`, within `LOG_BOUNDS`.
     """
-    centre, weight = np.array(PRIOR_LOG_MEANS), max(PRIOR_WEIGHT_MIN, 1.0 / len(states))
+    centre, count = np.array(PRIOR_LOG_MEANS), len(states)
+    weight = max(1.0 / count, PRIOR_CUSTOMERS / max(count, PRIOR_SHARED_FROM))
 
     def loss(values: FloatArray) -> tuple[float, FloatArray]:
         deviations = (values - centre) / PRIOR_LOG_DEVIATION

@@ -21,6 +21,7 @@ from stream_app.learning.purchase_fit import (
     REMEMBERED_MAX,
     FloatArray,
     PurchaseFit,
+    fitted,
     log_likelihood,
     log_likelihood_gradient,
 )
@@ -94,6 +95,19 @@ def test_the_prior_holds_the_fit_where_data_say_nothing() -> None:
         values = log_vector(learned(states, days=700).parameters)
         lowest, highest = np.array(LOG_BOUNDS).T
         assert np.all((values > lowest + 0.5) & (values < highest - 0.5))
+
+
+def test_the_prior_counts_as_so_many_customers_and_fades_in_a_large_shop() -> None:
+    states = simulated_states(PurchaseParameters(1.5, 2.0, 0.4, 30.0), 1200, seed=6)
+    best = batch_fit(states)
+    near, far = (np.abs(fitted(best, np.tile(states, (copies, 1))) - best).max() for copies in (40, 10))
+    assert 0.0 < near < 0.5 * far
+
+
+def test_the_prior_has_a_share_of_a_small_shop() -> None:
+    states = simulated_states(PurchaseParameters(1.5, 2.0, 0.4, 30.0), 200, seed=6)
+    once, twice = (fitted(np.array(PRIOR_LOG_MEANS), np.tile(states, (copies, 1))) for copies in (1, 2))
+    np.testing.assert_allclose(once, twice, atol=2e-3)
 
 
 def test_identical_regular_customers_drive_the_fit_to_no_more_than_its_bounds() -> None:

@@ -70,6 +70,11 @@ def replayed(days: range) -> tuple[Replay, Recorder]:
     return replay, recorder
 
 
+def switches_of(ticks: Sequence[tuple[int, int]]) -> list[int]:
+    """Give the ticks at which another scoring is in force than before."""
+    return [place for place in range(1, len(ticks)) if ticks[place][0] != ticks[place - 1][0]]
+
+
 @pytest.fixture(scope="module")
 def shop() -> tuple[Replay, Recorder]:
     """Give a shop of 220 days."""
@@ -88,9 +93,20 @@ def test_models_come_into_force_in_turn(shop: tuple[Replay, Recorder]) -> None:
     assert shop[0].learner.models.late_outcome_count == 0
 
 
+def test_a_scoring_comes_sooner_while_there_is_half_as_much_again_to_know_and_else_after_28_days(
+    shop: tuple[Replay, Recorder],
+) -> None:
+    days = np.array(switches_of(shop[1].ticks))
+
+    assert np.diff(days).max() == 28
+    assert np.diff(days)[-2:].tolist() == [28, 28]
+    # Snapshots of a day are as many every day, so that 28 days become 42, 63 and 95.
+    assert 4 <= np.count_nonzero((days > 28) & (days < 84)) <= 6
+
+
 def test_a_switch_brings_no_more_changes_than_three_ordinary_days(shop: tuple[Replay, Recorder]) -> None:
     ticks = shop[1].ticks
-    switches = [place for place in range(1, len(ticks)) if ticks[place][0] != ticks[place - 1][0]]
+    switches = switches_of(ticks)
     # From the day on that tiers are told: before, there is nothing to change.
     switches = [place for place in switches if place > 40]
     ordinary = [changes for place, (_, changes) in enumerate(ticks) if place > 40 and place not in switches]

@@ -13,7 +13,7 @@ from stream_app.domain.credibility import SpendPopulation
 from stream_app.domain.events import MS_PER_DAY
 from stream_app.domain.features import BASE_NAMES, GROWTH_NAMES
 from stream_app.domain.history import FeatureLayout, history_of
-from stream_app.domain.knowledge import Knowledge, LearnedCount, LearnedProbability, Scoring
+from stream_app.domain.knowledge import PAST_SHARE, Knowledge, LearnedCount, LearnedProbability, Scoring
 from stream_app.domain.linear_score import LinearWeights, Stack, column_score, log_odds, probabilities
 from stream_app.domain.outlook import Customers, Outlook
 from stream_app.domain.population_model import PopulationModel
@@ -141,8 +141,24 @@ def test_who_has_bought_nothing_is_expected_to_buy_nothing() -> None:
     assert np.isfinite(outlook.features).all()
 
 
+@pytest.mark.parametrize(("labels", "learned_part"), [(1, 0.0), (5_000, 1.0 / 3.0), (50_000_000, 0.5)])
+def test_expected_purchases_lie_between_formula_and_learned_count_by_how_far_that_is_believed(
+    rows: RowBlock, labels: int, learned_part: float
+) -> None:
+    count = LearnedCount(weights_of(len(BASE_NAMES), 3), 30.0)
+    told = replace(scoring(), label_count=labels, count=count)
+    outlook = Customers(rows, np.full(len(rows), NOW_MS), told, LAYOUT).outlook
+    learned, formula = outlook.learned_purchases, outlook.formula.purchases.expected_purchases
+    assert learned is not None
+    assert not np.allclose(learned, formula, rtol=0.1)
+
+    mean = np.exp((1.0 - learned_part) * np.log(formula) + learned_part * np.log(learned))
+    np.testing.assert_allclose(outlook.expected_purchases, np.maximum(mean, outlook.buy_probability), rtol=1e-4)
+    assert (mean > outlook.buy_probability).any()
+
+
 @pytest.mark.parametrize(
-    ("evidence", "past"), [(Evidence.NONE, 1.0), (Evidence.SNAPSHOTS, 0.1), (Evidence.LABELS, 0.1)]
+    ("evidence", "past"), [(Evidence.NONE, 1.0), (Evidence.SNAPSHOTS, PAST_SHARE), (Evidence.LABELS, PAST_SHARE)]
 )
 def test_past_spends_count_alone_until_there_are_forecasts(evidence: Evidence, past: float) -> None:
     recent, year, expected, _ = weights_for(FUNCTIONS, evidence)["value"]
