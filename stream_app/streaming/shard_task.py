@@ -30,11 +30,16 @@ BACKLOG_MS = 10 * MS_PER_MINUTE
 """A shard whose last tick is older works off a backlog."""
 BACKLOG_WAIT_S = 120.0
 """How long a day's knowledge is waited for in a backlog: a worker that dies is replaced in a quarter of that."""
+LIVE_WAIT_S = 2.0
+"""The same for a shard that is up to date: events are not to wait for somebody who is away."""
 POSITIONS_S = 0.2
 """Time between two commits that tell positions: only those who measure lag go by them, and on Kafka they cost two of a
 commit's five round trips."""
-LIVE_WAIT_S = 2.0
-"""The same for a shard that is up to date: events are not to wait for somebody who is away."""
+COMMIT_EVERY_S = 0.06
+"""Time from the beginning of one commit to that of the next, unless `PACED_RECORDS_MAX` wait. At 10,000 events/s, four
+shards that commit as fast as they can take 1.6 cores of a machine of two, broker included, and with this pause 1.3:
+the median of event to change is the same, and the 99th percentile no longer hangs on who else wants a core."""
+PACED_RECORDS_MAX = 1000
 _logger = logging.getLogger(__name__)
 
 
@@ -81,7 +86,7 @@ class ShardTask:
         self._gave_up = False
         self._writer: Writer | None = None
         self._shard: Shard | None = None
-        self._positions_told_at = -math.inf
+        self._begun_at = self._positions_told_at = -math.inf
         self._has_untold_positions = False
         self._truncating: asyncio.Task[None] | None = None
         self.progress_count = 0
@@ -202,13 +207,21 @@ class ShardTask:
             await self._answer_questions()
             if shard.progress.is_waiting:
                 await self._wait_for_day()
+            await self._pace()
             records = self.inbox.take()
             if records or len(shard.due_ticks(None)):
+                self._begun_at = asyncio.get_running_loop().time()
                 for run in split_at_erasures(records) if records else ((),):
                     await self._work_off(run)
                 await self._commit()
             elif not self._waiting_ticks:
                 await self._wait_for_work()
+
+    async def _pace(self) -> None:
+        """Let more records gather where the last commit began a moment ago: each costs the same, whatever is in it."""
+        left_s = self._begun_at + COMMIT_EVERY_S - asyncio.get_running_loop().time()
+        if left_s > 0 and 0 < len(self.inbox) < PACED_RECORDS_MAX:
+            await asyncio.sleep(left_s)
 
     async def _work_off(self, records: Sequence[LogRecord]) -> None:
         """Use records up, which are events, or a command on its own; what is left is to be committed."""
