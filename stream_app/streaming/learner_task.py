@@ -17,7 +17,7 @@ from stream_app.domain.policy import Policy
 from stream_app.streaming.learner_machine import LearnerMachine
 from stream_app.streaming.learner_state import LearnerReader, SavedLearner, encode_learner
 from stream_app.streaming.messages import Notice, NoticeKind
-from stream_app.streaming.persistence import ClosedError, keep_working
+from stream_app.streaming.persistence import keep_working
 from stream_app.streaming.recovery import stable_bounds
 from stream_app.streaming.shard_task import Services
 
@@ -133,7 +133,7 @@ class LearnerTask:
         LogError
             When the log failed too often.
         """
-        await keep_working(self._work, self._begin_anew, self._failed)
+        await keep_working(self._work, self._begin_anew, self._failed, lambda: self._is_closing)
 
     def _failed(self, error: LogError) -> None:
         _logger.warning("learner begins anew topic=%s partition=%d error=%s", *self._input, error)
@@ -152,9 +152,6 @@ class LearnerTask:
             _logger.warning("closing failed topic=%s partition=%d error=%s", *self._input, error)
 
     async def _begin_anew(self) -> None:
-        if self._is_closing:
-            # As in `ShardTask`: the next owner must not be fenced.
-            raise ClosedError
         end = self._seen
         positions = await self.open()
         start = positions[self._input]

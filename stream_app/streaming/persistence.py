@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TypeVar
 
 from stream_app.adapters.log.errors import FencedError, LogError, UnusableLogError
@@ -55,7 +54,10 @@ async def keep_opening(open_it: Callable[[], Awaitable[_Opened]], failed: Callab
 
 
 async def keep_working(
-    work: Callable[[], Awaitable[None]], begin_anew: Callable[[], Awaitable[None]], failed: Callable[[LogError], None]
+    work: Callable[[], Awaitable[None]],
+    begin_anew: Callable[[], Awaitable[None]],
+    failed: Callable[[LogError], None],
+    is_closing: Callable[[], bool],
 ) -> None:
     """Work until the work ends by itself; after an error of the log begin anew.
 
@@ -64,9 +66,11 @@ async def keep_working(
     work
         Returns, or raises `ClosedError`, when nothing more is to be done.
     begin_anew
-        Recovers, so that `work` can go on; raises `ClosedError`, too, where nothing is to go on.
+        Recovers, so that `work` can go on.
     failed
         Told of each error.
+    is_closing
+        Tells whether somebody else is to go on; then nothing is begun anew.
 
     Raises
     ------
@@ -78,19 +82,23 @@ async def keep_working(
         After too many errors, or when there is no beginning anew.
     """
     times: deque[float] = deque()
-    with suppress(ClosedError):
-        while True:
-            try:
-                await work()
-            except (FencedError, UnusableLogError):
+    while True:
+        try:
+            await work()
+        except ClosedError:
+            return
+        except (FencedError, UnusableLogError):
+            raise
+        except LogError as error:
+            failed(error)
+            times.append(time.monotonic())
+            while times[-1] - times[0] > FAILURE_SPAN_S:
+                times.popleft()
+            if len(times) > FAILURES_MAX:
                 raise
-            except LogError as error:
-                failed(error)
-                times.append(time.monotonic())
-                while times[-1] - times[0] > FAILURE_SPAN_S:
-                    times.popleft()
-                if len(times) > FAILURES_MAX:
-                    raise
-                await begin_anew()
-            else:
+            if is_closing():
+                # The next owner may have opened already, and a writer of ours would fence it.
                 return
+            await begin_anew()
+        else:
+            return

@@ -144,7 +144,7 @@ class ShardTask:
         LogError
             When the log failed too often.
         """
-        await keep_working(self._work, self._begin_anew, self._failed)
+        await keep_working(self._work, self._begin_anew, self._failed, lambda: self._is_closing)
 
     def _failed(self, error: LogError) -> None:
         self._services.observer.failed(self._setup.partition, "log")
@@ -172,9 +172,6 @@ class ShardTask:
 
     async def _begin_anew(self) -> None:
         """Recover after an error; what was handed over and is not in the state is read again."""
-        if self._is_closing:
-            # The next owner may have opened already, and a writer of ours would fence it.
-            raise ClosedError
         # Ticks that wait are dropped by `open` and read again.
         kept, events_end, ticks_end = self.inbox.drain(), self.inbox.end, self._ticks_seen
         positions = await self.open()
