@@ -28,7 +28,7 @@ ones apart."""
 
 PAST_SHARE = 0.06
 """Weight of past spends in the value score beside that of forecasts. On simulated shops none at all ranks best, on the
-CDNOW log .25; .06 is within .005 of the first (docs/decisions/0017). It is not 0, so that customers of whom nothing is
+CDNOW log .25; docs/decisions/0015 and 0017 say what lies between. It is not 0, so that customers of whom nothing is
 expected are ranked by what they spent, and past spends stay among the reasons."""
 
 
