@@ -11,19 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_app.adapters.codec.decoded import IgnoredReason
+from stream_app.adapters.codec.rule_columns import RuleColumns, Source
 from stream_app.adapters.codec.single_event import SEGMENT_CALL_TYPES, SEGMENT_MARKS, TRACK, Shape, SingleEvent
 from stream_app.adapters.codec.time_columns import read_times_ms
 from stream_app.adapters.codec.wire_event import Path, WireEvent
-from stream_app.adapters.event_rules import classify
-from stream_app.domain.events import ID_BYTES_MAX, Family
+from stream_app.domain.events import ID_BYTES_MAX
 from stream_app.domain.policy import Policy
 
 _DOUBTFUL, _IGNORED, _ACCEPTED = 0, 1, 2
 _UNMAPPED = -1
-_NO_PATH = -1
 _ID_BITS_MAX = 4 * ID_BYTES_MAX
 _OVERLONG_ID = "9" * (ID_BYTES_MAX + 1)
-_MONEY_FAMILIES = (Family.PURCHASE, Family.REFUND)
 
 _Number = TypeVar("_Number", int, float)
 
@@ -115,19 +113,8 @@ class ColumnReader:
         self._policy = policy
         self._getters = wire_event.getters
         self._marks = [wire_event.getters[(mark,)] for mark in SEGMENT_MARKS]
-        self._codes = {name: code for code, name in enumerate(policy.event_rules)}
-        self._rules = list(policy.event_rules.values())
-        self._families = np.array([rule.family for rule in self._rules], dtype=np.uint8)
-        self._fixed_amounts = np.zeros(len(self._rules))
-        self._path_numbers = np.full(len(self._rules), _NO_PATH)
-        money_rules = [rule for rule in self._rules if rule.family in _MONEY_FAMILIES and rule.fixed_value is None]
-        self._amount_paths = list(dict.fromkeys(rule.amount_path or () for rule in money_rules))
-        for code, rule in enumerate(self._rules):
-            if rule.fixed_value is not None:
-                self._families[code], self._fixed_amounts[code] = classify(rule.family, rule.fixed_value)
-            elif rule.family in _MONEY_FAMILIES:
-                self._path_numbers[code] = self._amount_paths.index(rule.amount_path or ())
-        self._rates: dict[str, float] = {**policy.currency_rates, "": 1.0, policy.reporting_currency: 1.0}
+        self._rules = RuleColumns(policy)
+        self._codes = {name: code for code, name in enumerate(self._rules.type_names)}
 
     def are_segment_calls(self, records: list[Any], kinds: list[str | None]) -> list[bool]:
         """Tell Segment calls from native events with the type of one, as `single_event.is_segment_call` does.
@@ -194,8 +181,9 @@ class ColumnReader:
         event_ids, are_ids = _checked_ids(self._texts_at(records, shape.event_id))
         times_ms, are_times = read_times_ms(self._texts_at(records, shape.time))
         are_timely = times_ms <= columns.appended_ms[indices] + self._policy.future_skew_max_ms
-        families, amounts, are_amounts = self._read_amounts(records, known.codes, shape)
-        satisfactions, are_satisfactions = self._read_satisfactions(records, known.codes)
+        source = self._source(records)
+        families, amounts, are_amounts = self._rules.read_amounts(known.codes, source, shape.spare_amount_paths)
+        satisfactions, are_satisfactions = self._rules.read_satisfactions(known.codes, source)
         order_ids, are_orders = self._order_ids(records, shape)
         columns.put_texts(indices, _Texts(customer_ids, event_ids, known.types, order_ids))
         columns.times_ms[indices] = times_ms
@@ -223,51 +211,19 @@ class ColumnReader:
                 order_ids = [first or text or None for first, text in zip(order_ids, texts, strict=True)]
         return order_ids, is_plain
 
-    def _read_amounts(
-        self, records: list[Any], codes: NDArray[np.int64], shape: Shape
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_]]:
-        families, amounts = self._families[codes], self._fixed_amounts[codes]
-        is_plain = np.ones(len(records), dtype=np.bool_)
-        path_numbers = self._path_numbers[codes]
-        for path_number, path in enumerate(self._amount_paths):
-            rows = np.flatnonzero(path_numbers == path_number)
-            if not len(rows):
-                continue
-            members = records if len(rows) == len(records) else [records[row] for row in rows.tolist()]
-            values = self._numbers_at(members, path) if path else np.full(len(members), np.nan)
-            for spare_path in shape.spare_amount_paths:
-                missing = np.flatnonzero(np.isnan(values))
-                if len(missing):
-                    values[missing] = self._numbers_at([members[row] for row in missing.tolist()], spare_path)
-            with np.errstate(over="ignore", invalid="ignore"):
-                converted = values * self._rates_of(members)
-            is_plain[rows] = np.abs(converted) <= self._policy.amount_max
-            amounts[rows] = np.abs(converted)
-            is_reversed = (converted < 0) & (families[rows] == Family.PURCHASE)
-            families[rows[is_reversed]] = Family.REFUND
-        return families, amounts, is_plain
+    def _source(self, records: list[Any]) -> Source:
+        def chosen(rows: NDArray[np.int64]) -> list[Any]:
+            return records if len(rows) == len(records) else [records[row] for row in rows.tolist()]
+
+        return Source(
+            lambda path, rows: self._numbers_at(chosen(rows), path), lambda rows: self._rates_of(chosen(rows))
+        )
 
     def _rates_of(self, records: list[Any]) -> NDArray[np.float64]:
         own, below = self._texts_at(records, "currency"), self._texts_at(records, "properties", "currency")
         if any(below) or None in own:
             own = [first or second or "" for first, second in zip(own, below, strict=True)]
-        return _looked_up(self._rates, own, np.nan)
-
-    def _read_satisfactions(
-        self, records: list[Any], codes: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        satisfactions = np.full(len(records), np.nan)
-        is_plain = np.ones(len(records), dtype=np.bool_)
-        for code in np.flatnonzero(np.bincount(codes)).tolist():
-            rule = self._rules[code]
-            if rule.satisfaction_path is None:
-                continue
-            rows = np.flatnonzero(codes == code)
-            values = self._numbers_at([records[row] for row in rows.tolist()], rule.satisfaction_path)
-            worst, best = rule.satisfaction_range
-            satisfactions[rows] = (values - worst) / (best - worst)
-            is_plain[rows] = np.isnan(values) | ((values >= min(worst, best)) & (values <= max(worst, best)))
-        return satisfactions, is_plain
+        return _looked_up(self._rules.rates, own, np.nan)
 
 
 class _Known(NamedTuple):
