@@ -64,4 +64,5 @@ $(PACKAGE_READY): $(REQUIREMENTS_READY)
 	@rm -f $(VENV)/.package-*
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
 	@$(BIN)/python -c 'from stream_app.engine.compilation import compile_all; compile_all()'
+	@$(BIN)/python -c 'from stream_app.adapters.codec.flat_scan import compile_scan; compile_scan()'
 	@touch $@

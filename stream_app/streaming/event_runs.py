@@ -133,7 +133,7 @@ def read_run(
     -------
     EventRun
     """
-    values = [value or b"" for value in map(_value, records)]
+    values, byte_count = _values_of(records)
     offsets = np.fromiter(map(_offset, records), dtype=np.int64, count=len(records))
     appended_ms = np.fromiter(map(_timestamp, records), dtype=np.int64, count=len(records))
     decoded = decoder.decode_batch(values, appended_ms, offsets)
@@ -146,8 +146,18 @@ def read_run(
         dead_letters=[_dead_letter(records[own.index], own, source) for own in decoded.refused],
         start=records[0].offset,
         end=records[-1].offset + 1,
-        byte_count=sum(map(len, values)),
+        byte_count=byte_count,
     )
+
+
+def _values_of(records: Sequence[LogRecord]) -> tuple[list[bytes], int]:
+    """Give the values and how many bytes they have in all; a tombstone is empty."""
+    values = list(map(_value, records))
+    try:
+        return values, sum(map(len, values))
+    except TypeError:
+        values = [value or b"" for value in values]
+        return values, sum(map(len, values))
 
 
 def _refuse_unkeyed(decoded: DecodedBatch, records: Sequence[LogRecord]) -> DecodedBatch:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from stream_app.adapters.codec.flat_scan import compile_scan
 from stream_app.adapters.faust_app import End, Hosting
 from stream_app.adapters.log.opening import open_log
 from stream_app.adapters.log.port import Log, LogRecord, TopicPartition
@@ -117,7 +118,8 @@ def hosting(options: WorkerOptions) -> Hosting:
     async def open_runtime(end: End) -> HostedWorker:
         # The first thing of all: a second worker on one file must not touch anything.
         role = WorkerRole(options.url.path) if isinstance(options.url, SqliteUrl) else None
-        await asyncio.to_thread(compile_all)
+        for own in (compile_all, compile_scan):
+            await asyncio.to_thread(own)
         count = await asyncio.to_thread(_checked_partition_count, options)
         log = open_log(options.url, options.topics.app)
         await log.start()

@@ -9,12 +9,13 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from stream_app import domain
+from stream_app.adapters.codec import flat_scan
 from stream_app.adapters.policy_file import load_policy
 from stream_app.engine.compilation import compile_all
 from stream_app.simulation.settings import ShopSettings
 from tests.streaming.harness import backtest_changes, sales_of
 
-MODULES = [import_module(f"{domain.__name__}.{own.name}") for own in iter_modules(domain.__path__)]
+MODULES = [flat_scan, *(import_module(f"{domain.__name__}.{own.name}") for own in iter_modules(domain.__path__))]
 
 
 def counts() -> dict[str, int]:
@@ -28,6 +29,7 @@ def counts() -> dict[str, int]:
 
 def main(folder: str) -> None:
     compile_all()
+    flat_scan.compile_scan()
     before = counts()
     sales = sales_of(ShopSettings(customers=150, days=140, seed=2))
     for count in (1, 2, len(sales)):

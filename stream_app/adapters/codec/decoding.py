@@ -1,4 +1,4 @@
-"""Records to events: plain records as columns, all others one at a time by the exact rules."""
+"""Records to events: flat ones and typed ones as columns, all others one at a time by the exact rules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stream_app.adapters.codec.decoded import DecodedBatch, IgnoredReason, RefusedRecord
 from stream_app.adapters.codec.event_columns import ColumnReader, EventColumns
+from stream_app.adapters.codec.flat_events import FlatEvents, FlatReader
 from stream_app.adapters.codec.single_event import (
     NATIVE,
     RECORD_BYTES_MAX,
@@ -43,6 +44,7 @@ class EventDecoder:
         self._policy = policy
         self._wire_event = wire_event_of(policy)
         self._reader = None if self._wire_event is None else ColumnReader(policy, self._wire_event)
+        self._flat_reader = FlatReader(policy)
 
     def decode_batch(
         self, records: Sequence[bytes], appended_ms: NDArray[np.int64] | int, positions: NDArray[np.int64]
@@ -64,17 +66,25 @@ class EventDecoder:
             Every record is among the accepted, the ignored or the refused, and in one of them only.
         """
         columns = EventColumns(np.broadcast_to(np.asarray(appended_ms, dtype=np.int64), (len(records),)))
-        self._read_plain(records, columns)
+        flat = self._flat_reader.read(records, columns)
+        doubtful = columns.doubtful_indices()
+        if flat is not None and not len(doubtful):
+            return _assemble_flat(flat, columns, positions)
+        if flat is not None:
+            columns.put_texts(flat.indices, flat.texts)
+        self._read_plain(records, doubtful, columns)
         refused = self._read_doubtful(records, columns)
         return _assemble(columns, positions, refused)
 
-    def _read_plain(self, records: Sequence[bytes], columns: EventColumns) -> None:
+    def _read_plain(self, records: Sequence[bytes], doubtful: NDArray[np.int64], columns: EventColumns) -> None:
         """Read what can be read as columns; what is left stays doubtful."""
         if self._wire_event is None or self._reader is None:
             return
-        structs, indices = _decode_structs(records, self._wire_event.decode)
+        own = records if len(doubtful) == len(records) else [records[index] for index in doubtful.tolist()]
+        structs, indices = _decode_structs(own, self._wire_event.decode)
         if not structs:
             return
+        indices = doubtful[indices]
         kinds = [*map(self._wire_event.getters[("type",)], structs)]
         if SEGMENT_CALL_TYPES.isdisjoint(kinds):
             self._reader.read(structs, indices, NATIVE, columns)
@@ -132,6 +142,21 @@ def _is_admissible(record: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _assemble_flat(flat: FlatEvents, columns: EventColumns, positions: NDArray[np.int64]) -> DecodedBatch:
+    rows = flat.indices
+    batch = EventBatch(
+        customer_ids=flat.customer_ids,
+        event_ids=flat.event_ids,
+        event_keys=flat.event_keys,
+        times_ms=columns.times_ms[rows],
+        families=columns.families[rows],
+        amounts=columns.amounts[rows],
+        satisfactions=columns.satisfactions[rows],
+        positions=np.asarray(positions, dtype=np.int64)[rows],
+    )
+    return DecodedBatch(batch, rows, flat.order_ids, flat.types, dict(columns.ignored_counts), [])
 
 
 def _assemble(columns: EventColumns, positions: NDArray[np.int64], refused: list[RefusedRecord]) -> DecodedBatch:

@@ -26,7 +26,9 @@ _OVERLONG_ID = "9" * (ID_BYTES_MAX + 1)
 _Number = TypeVar("_Number", int, float)
 
 
-class _Texts(NamedTuple):
+class Texts(NamedTuple):
+    """Texts of many events, each of length n."""
+
     customer_ids: list[str]
     event_ids: list[str]
     types: list[str]
@@ -78,7 +80,7 @@ class EventColumns:
         self.satisfactions[index] = event.satisfaction
         self._states[index] = _ACCEPTED
 
-    def put_texts(self, indices: NDArray[np.int64], texts: _Texts) -> None:
+    def put_texts(self, indices: NDArray[np.int64], texts: Texts) -> None:
         """Enter the texts of many records."""
         if len(indices) == len(self.types):
             self.customer_ids, self.event_ids, self.types, self.order_ids = texts
@@ -185,7 +187,7 @@ class ColumnReader:
         families, amounts, are_amounts = self._rules.read_amounts(known.codes, source, shape.spare_amount_paths)
         satisfactions, are_satisfactions = self._rules.read_satisfactions(known.codes, source)
         order_ids, are_orders = self._order_ids(records, shape)
-        columns.put_texts(indices, _Texts(customer_ids, event_ids, known.types, order_ids))
+        columns.put_texts(indices, Texts(customer_ids, event_ids, known.types, order_ids))
         columns.times_ms[indices] = times_ms
         columns.families[indices] = families
         columns.amounts[indices] = amounts

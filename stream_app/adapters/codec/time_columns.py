@@ -12,7 +12,8 @@ from stream_app.adapters.event_rules import EPOCH_SECONDS_BELOW, parse_time_ms
 from stream_app.domain.errors import InvalidEventError
 from stream_app.domain.events import MS_PER_DAY, MS_PER_SECOND, TIME_MAX_MS, TIME_MIN_MS
 
-_TEXT_WIDTH = 36
+TIME_WIDTH = 36
+"""Bytes of the longest text that is read as columns."""
 _SECOND_END = len("2024-05-01T12:30:00")
 _UTC_WIDTH = len("Z")
 _OFFSET_WIDTH = len("+00:00")
@@ -46,7 +47,7 @@ def read_times_ms(values: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.
 def _read_mixed(values: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     if all(type(value) is int for value in values):
         try:
-            return _read_integers(np.array(values, dtype=np.int64))
+            return read_epoch_times(np.array(values, dtype=np.int64))
         except OverflowError:
             pass
     times_ms = np.zeros(len(values), dtype=np.int64)
@@ -64,22 +65,45 @@ def _read_one(value: Any, index: int, times_ms: NDArray[np.int64], is_read: NDAr
         pass
 
 
-def _read_integers(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def read_epoch_times(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Read epoch times in seconds or milliseconds, shape `(n,)`; gives what `read_times_ms` does."""
     is_seconds = (values < EPOCH_SECONDS_BELOW) & (values >= TIME_MIN_MS)
     times_ms = np.where(is_seconds, values * MS_PER_SECOND, values)
     return times_ms, (times_ms >= TIME_MIN_MS) & (times_ms <= TIME_MAX_MS)
 
 
 def _read_texts(values: Sequence[str], lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    times_ms = np.zeros(len(values), dtype=np.int64)
-    is_read = np.zeros(len(values), dtype=np.bool_)
     try:
-        packed = np.array(values, dtype=f"S{_TEXT_WIDTH}")
+        packed = np.array(values, dtype=f"S{TIME_WIDTH}")
     except UnicodeEncodeError:
-        packed = np.array([text if text.isascii() else "" for text in values], dtype=f"S{_TEXT_WIDTH}")
-    characters = packed.view(np.uint8).reshape(len(values), _TEXT_WIDTH)
+        packed = np.array([text if text.isascii() else "" for text in values], dtype=f"S{TIME_WIDTH}")
+    times_ms, is_read = read_packed_times(packed.view(np.uint8).reshape(len(values), TIME_WIDTH), lengths)
+    for index in np.flatnonzero(~is_read).tolist():
+        _read_one(values[index], index, times_ms, is_read)
+    return times_ms, is_read
+
+
+def read_packed_times(
+    characters: NDArray[np.uint8], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Read texts that stand in the rows of an array.
+
+    Parameters
+    ----------
+    characters
+        Shape `(n, TIME_WIDTH)`: their bytes; what is behind a text does not count.
+    lengths
+        Shape `(n,)`: bytes of each text; of longer ones the beginning stands there.
+
+    Returns
+    -------
+    times_ms, is_read
+        As of `read_times_ms`; only texts of the usual layout are read.
+    """
+    times_ms = np.zeros(len(lengths), dtype=np.int64)
+    is_read = np.zeros(len(lengths), dtype=np.bool_)
     for length in np.unique(lengths).tolist():
-        if not _SECOND_END < length <= _TEXT_WIDTH:
+        if not _SECOND_END < length <= TIME_WIDTH:
             continue
         of_length = np.flatnonzero(lengths == length)
         group = characters[of_length, :length]
@@ -88,8 +112,6 @@ def _read_texts(values: Sequence[str], lengths: NDArray[np.int64]) -> tuple[NDAr
             if members.any():
                 rows = of_length[members]
                 times_ms[rows], is_read[rows] = _read_layout(np.ascontiguousarray(group[members].T), zone_width)
-    for index in np.flatnonzero(~is_read).tolist():
-        _read_one(values[index], index, times_ms, is_read)
     return times_ms, is_read
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -68,7 +68,7 @@ def wire_event_of(policy: Policy) -> WireEvent | None:
         `properties.total.net`; such records are read one at a time.
     """
     types = dict(_FIXED_FIELDS)
-    for path in _number_paths(policy):
+    for path in (*SEGMENT_AMOUNT_PATHS, *number_paths(policy)):
         if types.setdefault(path, _NUMBER) is not _NUMBER:
             return None
     if any(path[:length] in types for path in types for length in range(1, len(path))):
@@ -79,12 +79,10 @@ def wire_event_of(policy: Policy) -> WireEvent | None:
     return WireEvent(decoder.decode, {path: attrgetter(name) for path, name in attributes.items()})
 
 
-def _number_paths(policy: Policy) -> Iterable[Path]:
-    yield from SEGMENT_AMOUNT_PATHS
-    for rule in policy.event_rules.values():
-        for path in (rule.amount_path, rule.satisfaction_path):
-            if path:
-                yield path
+def number_paths(policy: Policy) -> list[Path]:
+    """Give where a policy's amounts and satisfactions stand, each path once."""
+    paths = (path for rule in policy.event_rules.values() for path in (rule.amount_path, rule.satisfaction_path))
+    return list(dict.fromkeys(path for path in paths if path))
 
 
 def _struct_of(prefix: Path, types: dict[Path, Any], attributes: dict[Path, str]) -> type[msgspec.Struct]:
