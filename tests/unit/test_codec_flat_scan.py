@@ -23,7 +23,14 @@ KINDS = {str: TEXT, bool: FLAG, type(None): NOTHING, int: INTEGER, float: REAL}
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
 )
-objects = st.dictionaries(st.sampled_from([*NAMES, "other", "i", "idle", ""]), scalars, max_size=6)
+nested = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+)
+objects = st.builds(
+    lambda flat, other: flat | other,
+    st.dictionaries(st.sampled_from([*NAMES, "i", "idle", ""]), scalars, max_size=5),
+    st.dictionaries(st.sampled_from(["other", "i"]), nested, max_size=2),
+)
 blanks = st.text(alphabet=" \t\r\n", max_size=2)
 
 
@@ -108,7 +115,22 @@ NOT_FLAT = [
     b"[]",
     b"1",
     b'{"id":[]}',
-    b'{"x":{}}',
+    b'{"id":{"a":1}}',
+    b'{"x":{"a":"\\n"}}',
+    b'{"x":{"a":1,}}',
+    b'{"x":{"a"}}',
+    b'{"x":{1:2}}',
+    b'{"x":{,}}',
+    b'{"x":[1,]}',
+    b'{"x":[,1]}',
+    b'{"x":[1 2]}',
+    b'{"x":[}',
+    b'{"x":{]}',
+    b'{"x":[1}}',
+    b'{"x":{"a":1]}',
+    b'{"x":[1]',
+    b'{"x":' + b"[" * 61 + b"]" * 61 + b"}",
+    b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     b'{"id":"\\u0041"}',
     b'{"id":"a\nb"}',
     b'{"id":"a\0b"}',
@@ -137,6 +159,24 @@ NOT_FLAT = [
 def test_what_is_not_flat_is_left_to_others_and_harms_no_neighbour(record: bytes) -> None:
     sound = b'{"id":"a"}'
     assert scan_records([sound, record, sound], FIELDS).is_flat.tolist() == [True, False, True]
+
+
+def test_what_is_nested_is_gone_over() -> None:
+    deep = b"[" * 60 + b"]" * 60
+    record = b'{"x":{"a":[1,{"id":"no"},[],{}],"b":{"amount":2}} , "id":"yes", "y":%b,"amount":3}' % deep
+    fields = scan_records([record], FIELDS)
+    assert fields.is_flat.tolist() == [True]
+    assert record[fields.begins[0, 0] : fields.ends[0, 0]] == b"yes"
+    assert fields.numbers(2).tolist() == [3.0]
+
+
+@given(
+    nested, st.integers(0, 40), st.sampled_from([b"", b",", b"]", b"}", b"[", b"{", b'"', b":", b"1"]), st.booleans()
+)
+def test_what_is_nested_and_damaged_is_never_called_flat(value: Any, place: int, piece: bytes, replaces: bool) -> None:
+    raw = bytearray(json.dumps({"other": [value, {"a": value}]}).encode())
+    raw[place : place + (len(piece) or 1) * replaces] = piece
+    assert not scan_records([bytes(raw)], FIELDS).is_flat[0] or parsed(bytes(raw)) is not None
 
 
 @given(

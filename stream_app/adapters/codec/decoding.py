@@ -28,6 +28,8 @@ from stream_app.domain.identifiers import pack_ids
 from stream_app.domain.policy import Policy
 from stream_app.domain.refusals import Refusal
 
+_LEFT_OUT_AFTER_NONE = 15
+"""Batches that are not searched for flat records after one that had none: searching takes a tenth of reading them."""
 _UNPLAIN = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -45,6 +47,7 @@ class EventDecoder:
         self._wire_event = wire_event_of(policy)
         self._reader = None if self._wire_event is None else ColumnReader(policy, self._wire_event)
         self._flat_reader = FlatReader(policy)
+        self._left_out = 0
 
     def decode_batch(
         self, records: Sequence[bytes], appended_ms: NDArray[np.int64] | int, positions: NDArray[np.int64]
@@ -66,7 +69,7 @@ class EventDecoder:
             Every record is among the accepted, the ignored or the refused, and in one of them only.
         """
         columns = EventColumns(np.broadcast_to(np.asarray(appended_ms, dtype=np.int64), (len(records),)))
-        flat = self._flat_reader.read(records, columns)
+        flat = self._read_flat(records, columns)
         doubtful = columns.doubtful_indices()
         if flat is not None and not len(doubtful):
             return _assemble_flat(flat, columns, positions)
@@ -75,6 +78,15 @@ class EventDecoder:
         self._read_plain(records, doubtful, columns)
         refused = self._read_doubtful(records, columns)
         return _assemble(columns, positions, refused)
+
+    def _read_flat(self, records: Sequence[bytes], columns: EventColumns) -> FlatEvents | None:
+        """Read what is flat; a source that sends nothing of the kind is looked at only now and then."""
+        if self._left_out:
+            self._left_out -= 1
+            return None
+        flat = self._flat_reader.read(records, columns)
+        self._left_out = _LEFT_OUT_AFTER_NONE if flat is None else 0
+        return flat
 
     def _read_plain(self, records: Sequence[bytes], doubtful: NDArray[np.int64], columns: EventColumns) -> None:
         """Read what can be read as columns; what is left stays doubtful."""

@@ -1,7 +1,8 @@
 """Finds the fields of flat JSON records, without making a Python object of any of them.
 
-A record is flat here when it is one JSON object of RFC 8259 whose members are texts without escapes, numbers,
-true, false or null. Of everything else is said that it is not flat, and nothing more: others can read it.
+A record is flat here when it is one JSON object of RFC 8259 without escapes, in which every field that is looked for
+is text, a number, true, false or null; what else it holds may be nested. Of everything else is said that it is not
+flat, and nothing more: others can read it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ NOTHING, TEXT, INTEGER, REAL, FLAG = range(5)
 
 _TAB, _LINE_FEED, _RETURN, _SPACE = b"\t\n\r "
 _QUOTE, _PLUS, _COMMA, _MINUS, _DOT, _ZERO, _NINE, _COLON = b'"+,-.09:'
-_UPPER_E, _LOWER_E, _OPEN, _CLOSE = b"Ee{}"
+_UPPER_E, _LOWER_E, _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = b"Ee{}[]"
 _TRUE, _FALSE, _NULL = (np.frombuffer(word, dtype=np.uint8) for word in (b"true", b"false", b"null"))
 
 _ENDS_TEXT = np.zeros(256, dtype=np.bool_)
@@ -28,6 +29,10 @@ _ENDS_TEXT = np.zeros(256, dtype=np.bool_)
 _ENDS_TEXT[:_SPACE] = _ENDS_TEXT[list(b'"\\')] = True
 _ENDS_TEXT_OR_ASCII = _ENDS_TEXT.copy()
 _ENDS_TEXT_OR_ASCII[128:] = True
+
+_DEPTH_MAX = 60
+"""Deeper nesting than this is for others; each level takes a bit."""
+_BEFORE_NAME, _BEFORE_VALUE, _BEHIND_VALUE, _IS_WRONG = range(4)
 
 _POWERS_OF_TEN = np.array([float(f"1e{exponent}") for exponent in range(23)])
 """All that are exact in binary."""
@@ -181,7 +186,10 @@ def _scan_one(data, at, names, bounds, breaks, begins, ends, kinds, row):  # typ
         at = _behind_blanks(data, end + 1)
         if not _is_at(data, at, _COLON):
             return False
-        begin, end, at, kind = _value_at(data, _behind_blanks(data, at + 1), breaks)
+        value = _behind_blanks(data, at + 1)
+        begin, end, at, kind = _value_at(data, value, breaks)
+        if at < 0 and field < 0:
+            at = _behind_nested(data, value, breaks)
         if at < 0:
             return False
         if field >= 0:
@@ -249,6 +257,42 @@ def _value_at(data, at, breaks):  # type: ignore[no-untyped-def]
         if place == len(word):
             return at, at + place if kind == FLAG else at, at + place, kind
     return at, at, -1, NOTHING
+
+
+@compiled
+def _behind_nested(data, at, breaks):  # type: ignore[no-untyped-def]
+    """Give where to go on behind an object or a list; -1 where there is none that is sound, or one that is too deep."""
+    are_objects, depth, state, is_empty = 0, 0, _BEFORE_VALUE, False
+    while True:
+        at = _behind_blanks(data, at)
+        closing = _CLOSE if are_objects & 1 else _CLOSE_LIST
+        if state == _BEFORE_VALUE and (_is_at(data, at, _OPEN) or _is_at(data, at, _OPEN_LIST)):
+            is_object = data[at] == _OPEN
+            are_objects, depth, is_empty = (are_objects << 1) | is_object, depth + 1, True
+            at, state = at + 1, _BEFORE_NAME if is_object else _BEFORE_VALUE
+        elif depth > 0 and _is_at(data, at, closing) and (state == _BEHIND_VALUE or is_empty):
+            are_objects, depth, is_empty = are_objects >> 1, depth - 1, False
+            at, state = at + 1, _BEHIND_VALUE
+        else:
+            at, state = _behind_piece(data, at, breaks, state, are_objects & 1)
+            is_empty = False
+        if state == _IS_WRONG or depth == 0 or depth > _DEPTH_MAX:
+            return at if depth == 0 and state == _BEHIND_VALUE else -1
+
+
+@compiled
+def _behind_piece(data, at, breaks, state, is_in_object):  # type: ignore[no-untyped-def]
+    """Go over a name with its colon, a value that is not nested, or a comma; give the place and state behind it."""
+    if state == _BEFORE_NAME and _is_at(data, at, _QUOTE):
+        end = _text_end(data, at + 1, breaks)
+        colon = _behind_blanks(data, end + 1) if end >= 0 else len(data)
+        return colon + 1, _BEFORE_VALUE if _is_at(data, colon, _COLON) else _IS_WRONG
+    if state == _BEFORE_VALUE:
+        _, _, behind, _ = _value_at(data, at, breaks)
+        return behind, _BEHIND_VALUE if behind >= 0 else _IS_WRONG
+    if state == _BEHIND_VALUE and _is_at(data, at, _COMMA):
+        return at + 1, _BEFORE_NAME if is_in_object else _BEFORE_VALUE
+    return at, _IS_WRONG
 
 
 @compiled
