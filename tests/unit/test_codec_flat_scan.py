@@ -208,6 +208,6 @@ def test_plain_events_are_read_without_an_object_for_each_of_their_texts() -> No
         [f"ä-{place}" for place in range(5)],
         "ä-4",
         ["ä-1", "ä-2"],
-        ["ä-4", "ä-0"],
+        ["ä-4".encode(), "ä-0".encode()],
     )
     assert decoded.order_ids == [None, "1", "2", "3", "4"]

@@ -54,10 +54,10 @@ class SpannedTexts(Sequence[str]):
             return SpannedTexts(self._content, self._begins[index], self._ends[index])
         return self._content[self._begins[index] : self._ends[index]].decode()
 
-    def pick(self, indices: Sequence[int]) -> list[str]:
-        """Give several texts at once."""
+    def pick(self, indices: Sequence[int]) -> list[bytes]:
+        """Give several texts at once, in UTF-8."""
         spans = zip(self._begins[indices].tolist(), self._ends[indices].tolist(), strict=True)
-        return [self._content[begin:end].decode() for begin, end in spans]
+        return [self._content[begin:end] for begin, end in spans]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

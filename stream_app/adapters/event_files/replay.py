@@ -55,11 +55,11 @@ class EventIds(Sequence[str]):
         text = self._texts[place].as_py()
         return self._name_of(int(self._positions[place])) if text is None else str(text)
 
-    def pick(self, indices: Sequence[int]) -> list[str]:
-        """Give several ids at once, which is faster than one by one."""
-        texts = self._texts.take(pa.array(indices, pa.int64())).to_pylist()
+    def pick(self, indices: Sequence[int]) -> list[bytes]:
+        """Give several ids at once in UTF-8, which is faster than one by one."""
+        texts = self._texts.take(pa.array(indices, pa.int64())).cast(pa.binary()).to_pylist()
         return [
-            self._name_of(int(self._positions[index])) if text is None else text
+            self._name_of(int(self._positions[index])).encode() if text is None else text
             for index, text in zip(indices, texts, strict=True)
         ]
 
