@@ -32,7 +32,7 @@ VERSION = 1_000_000
 """Of the knowledge that is put into force: above all that a learner could publish meanwhile."""
 _APPEND_RECORDS = 20_000
 _WAIT_S = 600.0
-_POLL_S = 0.1
+_POLL_S = 0.05
 
 
 def learned_knowledge(scale: Scale) -> Knowledge:
