@@ -201,7 +201,8 @@ def test_plain_events_are_read_without_an_object_for_each_of_their_texts() -> No
         json.dumps(native(event_id=f"ä-{place}", order_id=place or None), ensure_ascii=False).encode()
         for place in range(5)
     ]
-    decoded = EventDecoder(POLICY).decode_batch(records, APPENDED_MS, np.arange(5))
+    records.append(json.dumps(native(type="login")).encode())
+    decoded = EventDecoder(POLICY).decode_batch(records, APPENDED_MS, np.arange(6))
     ids = decoded.batch.event_ids
     assert isinstance(ids, SpannedTexts)
     assert (list(ids), ids[-1], list(ids[1:3]), ids.pick([4, 0])) == (
@@ -211,3 +212,4 @@ def test_plain_events_are_read_without_an_object_for_each_of_their_texts() -> No
         ["ä-4".encode(), "ä-0".encode()],
     )
     assert decoded.order_ids == [None, "1", "2", "3", "4"]
+    assert decoded.ignored_counts == {"unmapped_type": 1}

@@ -109,7 +109,8 @@ class FlatReader:
         # A call that the policy does not map is not for this reader either.
         calls = sorted(SEGMENT_CALL_TYPES.difference(names))
         self._types = Words.of([*names, *calls])
-        self._is_call = np.array([name in SEGMENT_CALL_TYPES for name in (*names, *calls)], dtype=np.bool_)
+        # The last one is for what is not found.
+        self._is_call = np.array([*(name in SEGMENT_CALL_TYPES for name in (*names, *calls)), False], dtype=np.bool_)
         self._currencies = Words.of(list(self._rules.rates))
         self._rates = np.array([*self._rules.rates.values(), np.nan])
         # A flat record has nothing at a longer path.
