@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from stream_app.adapters.log.errors import FencedError, LogError
+from stream_app.adapters.log.kafka.clients import FETCHER_LOOK_MS, new_reader
 from stream_app.adapters.log.kafka.log import KafkaLog
 from stream_app.adapters.log.port import Outgoing, TopicPartition
 from tests.kafka.broker import KafkaCluster
@@ -64,6 +65,22 @@ def test_an_open_transaction_of_somebody_else_hides_what_is_behind_it(case: Kafk
             values = [record.value for record in await read_all(log, partition)]
         assert values == [b"before", b"behind"]
         await log.stop()
+
+    in_time(test())
+
+
+def test_readers_look_for_something_to_fetch_every_few_milliseconds(case: KafkaCase) -> None:
+    """A fetch that ends while other records are taken is begun again only then: by aiokafka's default, .2 s later."""
+
+    async def test() -> None:
+        reader = new_reader(case.bootstrap)
+        await reader.start()
+        try:
+            # aiokafka cannot stop what has not begun anything.
+            await asyncio.sleep(0)
+            assert reader._fetcher._fetcher_timeout == FETCHER_LOOK_MS / 1000 <= 0.01
+        finally:
+            await reader.stop()
 
     in_time(test())
 
