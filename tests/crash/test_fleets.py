@@ -40,6 +40,7 @@ class Fleet:
     def __init__(self, world: World, seed: int) -> None:
         self._world = world
         self._draw = random.Random(seed)
+        self._sleepers: list[subprocess.Popen[bytes]] = []
         self.told: list[str] = []
 
     def _note(self, what: str) -> None:
@@ -57,8 +58,10 @@ class Fleet:
         """Send one away in an orderly way."""
         leaver = self._somebody()
         leaver.send_signal(signal.SIGTERM)
-        # One that is still loading has not begun anything, and ends like any process.
-        assert leaver.wait(60) in (0, -signal.SIGTERM), self._world.output()
+        # One that is still loading has not begun anything, and ends like any process. One that has slept may be about
+        # to give up.
+        codes = (0, -signal.SIGTERM, *([EXIT_TRY_AGAIN] if leaver in self._sleepers else ()))
+        assert leaver.wait(60) in codes, self._world.output()
         self._world.workers.remove(leaver)
         self._note("leave")
 
@@ -72,6 +75,7 @@ class Fleet:
         """Stop one until the others have gone on without it, then let it go on as a zombie."""
         sleeper = self._somebody()
         sleeper.send_signal(signal.SIGSTOP)
+        self._sleepers.append(sleeper)
         before = self._world.progress()
         # Its partitions do not move before its session has ended; afterwards everybody's do.
         self._world.wait(until=before + 400)
@@ -112,6 +116,7 @@ def test_workers_that_join_leave_die_and_sleep_lose_nothing_and_tell_nothing_twi
     for number, mishap in enumerate(mishaps, start=1):
         if world.wait(until=number * step):
             break
+        fleet.replace_failed()
         if len(world.workers) < 2:
             fleet.join()
         mishap()

@@ -178,7 +178,8 @@ class World:
                     return False
                 for worker in self.workers:
                     if worker is not process and worker.poll() not in (None, 70, -signal.SIGKILL):
-                        raise AssertionError(self.output())
+                        message = f"worker {worker.pid} ended with {worker.returncode}\n{self.output()}"
+                        raise AssertionError(message)
                 await asyncio.sleep(POLL_S)
         finally:
             await log.stop()

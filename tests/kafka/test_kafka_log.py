@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -12,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from stream_app.adapters.log.errors import FencedError, LogError
 from stream_app.adapters.log.kafka.clients import FETCHER_LOOK_MS, new_reader
 from stream_app.adapters.log.kafka.log import KafkaLog
+from stream_app.adapters.log.kafka.writer import KafkaWriter
 from stream_app.adapters.log.port import Outgoing, TopicPartition
 from tests.kafka.broker import KafkaCluster
 from tests.kafka.kafka_case import KafkaCase
@@ -132,11 +134,16 @@ def test_an_address_where_nobody_listens_is_told_at_once() -> None:
     in_time(test(), 10)
 
 
+def note_complaints(complaints: list[str]) -> None:
+    """Note what the running event loop complains about."""
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context["message"]))
+
+
 def test_a_fenced_writer_leaves_no_unseen_errors(case: KafkaCase) -> None:
     complaints: list[str] = []
 
     async def test() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context["message"]))
+        note_complaints(complaints)
         topic = await case.topic()
         async with Clients(case) as clients:
             log = await clients.start()
@@ -146,6 +153,39 @@ def test_a_fenced_writer_leaves_no_unseen_errors(case: KafkaCase) -> None:
             with pytest.raises(FencedError):
                 await old.commit([Outgoing(topic, 0, [b"2"])], {})
             await old.close()
+        gc.collect()
+
+    in_time(test())
+    assert complaints == []
+
+
+def test_a_writer_that_is_fenced_between_two_batches_says_so(case: KafkaCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a worker that slept through its session: aiokafka then says only that there is no transaction."""
+    complaints: list[str] = []
+
+    async def test() -> None:
+        note_complaints(complaints)
+        topic = await case.topic()
+        async with Clients(case) as clients:
+            log = await clients.start()
+            old = await clients.writer(log, topic)
+            assert isinstance(old, KafkaWriter)
+            await old.commit([Outgoing(topic, 0, [b"1"])], {})
+            await clients.writer(log, topic)
+            producer = old._producer
+            send, is_in_transaction = producer.send_batch, producer._txn_manager.is_in_transaction
+
+            async def send_late(*arguments: Any, **named: Any) -> Any:
+                delivery = await send(*arguments, **named)
+                while is_in_transaction():
+                    await asyncio.sleep(0.001)
+                return delivery
+
+            monkeypatch.setattr(producer, "send_batch", send_late)
+            with pytest.raises(FencedError):
+                await old.commit([Outgoing(topic, 0, [b"2"]), Outgoing(topic, 0, [b"3"])], {})
+            with pytest.raises(FencedError):
+                await old.commit([Outgoing(topic, 0, [b"2"])], {})
         gc.collect()
 
     in_time(test())

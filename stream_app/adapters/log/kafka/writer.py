@@ -8,7 +8,13 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    IllegalOperation,
+    InvalidProducerEpoch,
+    KafkaConnectionError,
+    KafkaError,
+    ProducerFenced,
+)
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from stream_app.adapters.log.errors import FencedError, LogError
@@ -74,8 +80,8 @@ def _look_at_errors(producer: AIOKafkaProducer) -> None:
     """Look at the errors in futures of aiokafka that nobody waits for: whoever committed has been told."""
     waiting = [batch._drain_waiter for batches in producer._message_accumulator._batches.values() for batch in batches]
     for future in (producer._txn_manager.wait_for_transaction_end(), *waiting):
-        if future is not None and future.done() and not future.cancelled():
-            future.exception()
+        if future is not None and future.done():
+            _look_at(future)
 
 
 async def sent(producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> list[list[Awaitable[Any]]]:
@@ -87,11 +93,22 @@ async def sent(producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> list
         For each `Outgoing`, one awaitable per batch; it gives where the batch was written.
     """
     packed = [build_batches(producer.create_batch, each) for each in outgoing]
-    deliveries = []
+    deliveries: list[list[Awaitable[Any]]] = []
     # Nothing gives way between two first batches, so that they go to a broker in one request.
     for each, batches in zip(outgoing, packed, strict=True):
-        deliveries.append([await producer.send_batch(batch, each.topic, partition=each.partition) for batch in batches])
+        deliveries.append([])
+        for batch in batches:
+            delivery = await producer.send_batch(batch, each.topic, partition=each.partition)
+            # Nobody waits for it where a later batch is not taken any more.
+            delivery.add_done_callback(_look_at)
+            deliveries[-1].append(delivery)
     return deliveries
+
+
+def _look_at(future: asyncio.Future[Any]) -> None:
+    """Look at the error of a future that maybe nobody waits for, so that no one complains about it."""
+    if not future.cancelled():
+        future.exception()
 
 
 class KafkaWriter:
@@ -137,13 +154,23 @@ class KafkaWriter:
                 return await self._transaction(outgoing, positions)
         except BaseException as error:
             who = f"writer {self._name!r}"
-            told = _told(error, who)
+            told = _told(self._cause_of(error), who)
             self._death = told if isinstance(told, LogError) else LogError(f"{who} is dead after {error!r}: recover")
             if told is error:
                 raise
             raise told from error
         finally:
             self._is_committing = False
+
+    def _cause_of(self, error: BaseException) -> BaseException:
+        """Give what has ended the transaction, where aiokafka only complains that there is none any more.
+
+        Its sender may find out between any two calls of ours, as of a worker that slept and was replaced.
+        """
+        ended = self._producer._txn_manager.wait_for_transaction_end()
+        if isinstance(error, KafkaError | TimeoutError | asyncio.CancelledError) or ended is None or not ended.done():
+            return error
+        return (None if ended.cancelled() else ended.exception()) or error
 
     async def _transaction(self, outgoing: Sequence[Outgoing], positions: Mapping[TopicPartition, int]) -> list[int]:
         await self._producer.begin_transaction()
@@ -196,6 +223,6 @@ def _told(error: BaseException, who: str) -> BaseException:
         return FencedError(f"{who} is fenced: a newer one of its name exists, or its transaction took too long")
     if isinstance(error, TimeoutError):
         return LogError(f"{who}: no commit in {COMMIT_TIMEOUT_S} s; it is not known whether it is in: recover")
-    if isinstance(error, KafkaError):
+    if isinstance(error, KafkaError | IllegalOperation):
         return LogError(f"{who}: {error!r}; it is not known whether the commit is in: recover")
     return error
