@@ -168,7 +168,8 @@ def test_handovers_are_the_moments_in_which_the_treatment_turns_human(
         counts, by_day = Counter[str](), Counter[str]()
         for (_, moment), group in groupby(
             changes_of(out / compared.name),
-            key=lambda change: (change["customer_id"], change["effective_at"] + str(change["trigger_event_id"])),
+            # An event and a confirmation that ends with it are one moment: only the first names the event as trigger.
+            key=lambda change: (change["customer_id"], change["effective_at"] + str(change["source"])),
         ):
             told = list(group)
             after = told[-1]["segment"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import os
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,13 @@ import pytest
 from scipy import optimize
 
 from stream_app.domain.errors import IncompatibleStateError, SettingsError
-from stream_app.domain.purchase_model import PurchaseParameters, buy_probability, expected_purchases
+from stream_app.domain.purchase_model import (
+    PRIOR_PARAMETERS,
+    PurchaseParameters,
+    alive_probability,
+    buy_probability,
+    expected_purchases,
+)
 from stream_app.learning.prequential import area_under_curve
 from stream_app.learning.purchase_fit import (
     LOG_BOUNDS,
@@ -24,16 +31,19 @@ from stream_app.learning.purchase_fit import (
     fitted,
     log_likelihood,
     log_likelihood_gradient,
+    log_prior,
 )
 
 PUBLISHED = np.log([0.243, 4.414, 0.793, 2.426])
 
 
-def simulated_states(parameters: PurchaseParameters, count: int, seed: int) -> FloatArray:
+def simulated_states(
+    parameters: PurchaseParameters, count: int, seed: int, *, age_weeks_max: float = 60.0
+) -> FloatArray:
     random = np.random.default_rng(seed)
     rate = random.gamma(parameters.r, 1.0 / parameters.alpha_weeks, count)
     drop_out = random.beta(parameters.a, parameters.b, count)
-    age = random.uniform(0.0, 60.0, count)
+    age = random.uniform(0.0, age_weeks_max, count)
     clock, last, x = np.zeros(count), np.zeros(count), np.zeros(count)
     is_alive = np.ones(count, dtype=np.bool_)
     while is_alive.any():
@@ -95,6 +105,49 @@ def test_the_prior_holds_the_fit_where_data_say_nothing() -> None:
         values = log_vector(learned(states, days=700).parameters)
         lowest, highest = np.array(LOG_BOUNDS).T
         assert np.all((values > lowest + 0.5) & (values < highest - 0.5))
+
+
+@pytest.mark.parametrize("values", [[-0.4, 1.3, -0.2, 0.9], [0.0, 2.3, -0.7, 1.1], [2.9, -4.5, -6.8, 5.6]])
+def test_the_gradient_of_the_prior_equals_differences_of_its_density(values: list[float]) -> None:
+    at = np.array(values)
+    density, gradient = log_prior(at)
+    assert -1e3 < density <= 0.0
+    differences = [(log_prior(at + step)[0] - log_prior(at - step)[0]) / 2e-5 for step in 1e-5 * np.eye(4)]
+    np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-8)
+
+
+def test_the_prior_is_finite_and_proper_wherever_the_fit_may_go() -> None:
+    assert log_prior(np.array(PRIOR_LOG_MEANS)) == (0.0, pytest.approx(np.zeros(4)))
+    for corner in itertools.product(*LOG_BOUNDS):
+        density, gradient = log_prior(np.array(corner))
+        assert -1e3 < density < -1.0
+        assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("times_as_often", [1 / 16, 1 / 4, 4.0, 16.0])
+def test_where_customers_buy_more_often_fewer_are_believed_to_leave_after_a_purchase_and_more_in_a_week(
+    times_as_often: float,
+) -> None:
+    r, alpha, a, b = PRIOR_PARAMETERS.values
+    leaving = a / (a + b) / times_as_often**0.5
+    likeliest = np.log([r, alpha / times_as_often, a, a * (1.0 - leaving) / leaving])
+    density, gradient = log_prior(likeliest)
+    np.testing.assert_allclose(gradient[[0, 2, 3]] + [gradient[1], 0.0, 0.0], 0.0, atol=1e-12)
+    assert density == pytest.approx(-((np.log(times_as_often) / 4.0) ** 2))
+
+
+def test_when_all_times_are_stretched_only_the_time_scale_of_the_fit_changes() -> None:
+    states = simulated_states(PurchaseParameters(0.8, 4.2, 0.9, 9.0), 4000, seed=7)
+    days, weeks = (fitted(np.array(PRIOR_LOG_MEANS), states * [1.0, scale, scale]) for scale in (7.0, 1.0))
+    np.testing.assert_allclose(days - weeks, [0.0, np.log(7.0), 0.0, 0.0], atol=0.15)
+
+
+def test_in_a_young_shop_of_busy_customers_few_are_taken_for_lost() -> None:
+    groceries = PurchaseParameters(1.5, 0.98, 1.0, 79.0)
+    states = simulated_states(groceries, 400, seed=8, age_weeks_max=4.0)
+    found = learned(states, days=28).parameters
+    told, truth = (alive_probability(parameters, *states.T) for parameters in (found, groceries))
+    assert np.abs(told - truth).mean() < 0.04
 
 
 def test_the_prior_counts_as_so_many_customers_and_fades_in_a_large_shop() -> None:
