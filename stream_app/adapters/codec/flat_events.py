@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -54,10 +54,16 @@ class SpannedTexts(Sequence[str]):
             return SpannedTexts(self._content, self._begins[index], self._ends[index])
         return self._content[self._begins[index] : self._ends[index]].decode()
 
+    def __iter__(self) -> Iterator[str]:
+        """Give all texts, which is faster than one by one."""
+        return (text.decode() for text in self._cut(self._begins, self._ends))
+
     def pick(self, indices: Sequence[int]) -> list[bytes]:
         """Give several texts at once, in UTF-8."""
-        spans = zip(self._begins[indices].tolist(), self._ends[indices].tolist(), strict=True)
-        return [self._content[begin:end] for begin, end in spans]
+        return self._cut(self._begins[indices], self._ends[indices])
+
+    def _cut(self, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> list[bytes]:
+        return [self._content[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
