@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from stream_app.adapters.codec.encoding import LazyIds
 from stream_app.adapters.event_files.event_log import EventLog
 from stream_app.domain.events import EventBatch, Family
 from stream_app.domain.policy import EventRule, Policy
@@ -66,8 +67,8 @@ def read_records(log: EventLog, policy: Policy, *, events_max: int) -> Iterator[
 
 def _write(events: EventBatch, type_codes: NDArray[np.int32], writers: Sequence[_TypeWriter]) -> EventRecords:
     keys = events.customer_ids.tolist()
-    pick: Callable[[Sequence[int]], list[str]] | None = getattr(events.event_ids, "pick", None)
-    event_ids = list(events.event_ids) if pick is None else pick(range(len(events)))
+    ids = events.event_ids
+    event_ids = [own.decode() for own in ids.pick(range(len(ids)))] if isinstance(ids, LazyIds) else list(ids)
     times = np.datetime_as_string(events.times_ms.astype("datetime64[ms]"), timezone="UTC").tolist()
     values: list[bytes] = [b""] * len(events)
     for code in np.unique(type_codes).tolist():
