@@ -14,7 +14,7 @@ from stream_app.adapters.log.errors import FencedError, LogError
 from stream_app.adapters.log.kafka.clients import FETCHER_LOOK_MS, new_reader
 from stream_app.adapters.log.kafka.log import KafkaLog
 from stream_app.adapters.log.kafka.writer import KafkaWriter
-from stream_app.adapters.log.port import Outgoing, TopicPartition
+from stream_app.adapters.log.port import Log, Outgoing, TopicPartition, Writer
 from tests.kafka.broker import KafkaCluster
 from tests.kafka.kafka_case import KafkaCase
 from tests.log.clients import Clients, read_all, take
@@ -139,6 +139,14 @@ def note_complaints(complaints: list[str]) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context["message"]))
 
 
+async def replaced_writer(clients: Clients, log: Log, topic: str) -> Writer:
+    """Give a writer that has committed once, and that another of its name has fenced since."""
+    old = await clients.writer(log, topic)
+    await old.commit([Outgoing(topic, 0, [b"1"])], {})
+    await clients.writer(log, topic)
+    return old
+
+
 def test_a_fenced_writer_leaves_no_unseen_errors(case: KafkaCase) -> None:
     complaints: list[str] = []
 
@@ -147,9 +155,7 @@ def test_a_fenced_writer_leaves_no_unseen_errors(case: KafkaCase) -> None:
         topic = await case.topic()
         async with Clients(case) as clients:
             log = await clients.start()
-            old = await clients.writer(log, topic)
-            await old.commit([Outgoing(topic, 0, [b"1"])], {})
-            await clients.writer(log, topic)
+            old = await replaced_writer(clients, log, topic)
             with pytest.raises(FencedError):
                 await old.commit([Outgoing(topic, 0, [b"2"])], {})
             await old.close()
@@ -168,10 +174,8 @@ def test_a_writer_that_is_fenced_between_two_batches_says_so(case: KafkaCase, mo
         topic = await case.topic()
         async with Clients(case) as clients:
             log = await clients.start()
-            old = await clients.writer(log, topic)
+            old = await replaced_writer(clients, log, topic)
             assert isinstance(old, KafkaWriter)
-            await old.commit([Outgoing(topic, 0, [b"1"])], {})
-            await clients.writer(log, topic)
             producer = old._producer
             send, is_in_transaction = producer.send_batch, producer._txn_manager.is_in_transaction
 

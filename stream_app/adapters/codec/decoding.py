@@ -23,7 +23,7 @@ from stream_app.adapters.codec.single_event import (
 )
 from stream_app.adapters.codec.wire_event import wire_event_of
 from stream_app.domain.errors import InvalidEventError
-from stream_app.domain.events import EventBatch, event_keys
+from stream_app.domain.events import event_keys
 from stream_app.domain.identifiers import pack_ids
 from stream_app.domain.policy import Policy
 from stream_app.domain.refusals import Refusal
@@ -157,18 +157,8 @@ def _is_admissible(record: bytes) -> bool:
 
 
 def _assemble_flat(flat: FlatEvents, columns: EventColumns, positions: NDArray[np.int64]) -> DecodedBatch:
-    rows = flat.indices
-    batch = EventBatch(
-        customer_ids=flat.customer_ids,
-        event_ids=flat.event_ids,
-        event_keys=flat.event_keys,
-        times_ms=columns.times_ms[rows],
-        families=columns.families[rows],
-        amounts=columns.amounts[rows],
-        satisfactions=columns.satisfactions[rows],
-        positions=np.asarray(positions, dtype=np.int64)[rows],
-    )
-    return DecodedBatch(batch, rows, flat.order_ids, flat.types, dict(columns.ignored_counts), [])
+    batch = columns.batch(flat.indices, positions, (flat.customer_ids, flat.event_ids, flat.event_keys))
+    return DecodedBatch(batch, flat.indices, flat.order_ids, flat.types, dict(columns.ignored_counts), [])
 
 
 def _assemble(columns: EventColumns, positions: NDArray[np.int64], refused: list[RefusedRecord]) -> DecodedBatch:
@@ -179,14 +169,6 @@ def _assemble(columns: EventColumns, positions: NDArray[np.int64], refused: list
         chosen = accepted.tolist()
         customer_ids, event_ids = [customer_ids[i] for i in chosen], [event_ids[i] for i in chosen]
         types, order_ids = [types[i] for i in chosen], [order_ids[i] for i in chosen]
-    batch = EventBatch(
-        customer_ids=pack_ids(customer_ids),
-        event_ids=event_ids,
-        event_keys=event_keys(pack_ids(event_ids)),
-        times_ms=columns.times_ms[accepted],
-        families=columns.families[accepted],
-        amounts=columns.amounts[accepted],
-        satisfactions=columns.satisfactions[accepted],
-        positions=np.asarray(positions, dtype=np.int64)[accepted],
-    )
+    ids = (pack_ids(customer_ids), event_ids, event_keys(pack_ids(event_ids)))
+    batch = columns.batch(accepted, positions, ids)
     return DecodedBatch(batch, accepted, order_ids, types, dict(columns.ignored_counts), refused)

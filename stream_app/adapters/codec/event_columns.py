@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,7 +15,7 @@ from stream_app.adapters.codec.rule_columns import RuleColumns, Source
 from stream_app.adapters.codec.single_event import SEGMENT_CALL_TYPES, SEGMENT_MARKS, TRACK, Shape, SingleEvent
 from stream_app.adapters.codec.time_columns import read_times_ms
 from stream_app.adapters.codec.wire_event import Path, WireEvent
-from stream_app.domain.events import ID_BYTES_MAX
+from stream_app.domain.events import ID_BYTES_MAX, EventBatch
 from stream_app.domain.policy import Policy
 
 _DOUBTFUL, _IGNORED, _ACCEPTED = 0, 1, 2
@@ -98,6 +98,35 @@ class EventColumns:
     def accepted_indices(self) -> NDArray[np.int64]:
         """Give the accepted records, increasing."""
         return np.flatnonzero(self._states == _ACCEPTED)
+
+    def batch(
+        self,
+        rows: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        ids: tuple[NDArray[np.bytes_], Sequence[str], NDArray[np.uint64]],
+    ) -> EventBatch:
+        """Give some records as events.
+
+        Parameters
+        ----------
+        rows
+            Shape `(n,)`: which of them.
+        positions
+            Where all records stand in their source.
+        ids
+            Customer ids, event ids and their keys, of the chosen records only.
+        """
+        customer_ids, event_ids, keys = ids
+        return EventBatch(
+            customer_ids=customer_ids,
+            event_ids=event_ids,
+            event_keys=keys,
+            times_ms=self.times_ms[rows],
+            families=self.families[rows],
+            amounts=self.amounts[rows],
+            satisfactions=self.satisfactions[rows],
+            positions=np.asarray(positions, dtype=np.int64)[rows],
+        )
 
 
 class ColumnReader:
