@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from enum import IntEnum
@@ -25,8 +26,30 @@ TIME_MAX_MS = (2**32 - 1) * MS_PER_SECOND
 """Latest event time, in the year 2106, for the same reason."""
 
 
-class ChosenIds(Sequence[str]):
-    """Some of the ids of a batch, looked up when somebody asks: few of them are ever read.
+class IdsOnDemand(Sequence[str]):
+    """Ids of a batch that are made when somebody asks: few of them are ever read."""
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        """Give one id, or some of them."""
+        return self._some(index) if isinstance(index, slice) else self._one(index)
+
+    @abstractmethod
+    def _one(self, index: int) -> str:
+        """Give one id."""
+
+    @abstractmethod
+    def _some(self, index: slice) -> Sequence[str]:
+        """Give some ids, on demand, too."""
+
+
+class ChosenIds(IdsOnDemand):
+    """Some of the ids of a batch.
 
     Parameters
     ----------
@@ -42,17 +65,11 @@ class ChosenIds(Sequence[str]):
     def __len__(self) -> int:
         return len(self._index)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        """Give one id, or some of them."""
-        if isinstance(index, slice):
-            return ChosenIds(self._ids, self._index[index])
+    def _one(self, index: int) -> str:
         return self._ids[int(self._index[index])]
+
+    def _some(self, index: slice) -> Sequence[str]:
+        return ChosenIds(self._ids, self._index[index])
 
 
 class Family(IntEnum):

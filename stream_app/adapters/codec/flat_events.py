@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from stream_app.adapters.codec.rule_columns import RuleColumns, Source
 from stream_app.adapters.codec.single_event import NATIVE, SEGMENT_CALL_TYPES
 from stream_app.adapters.codec.time_columns import TIME_WIDTH, read_epoch_times, read_packed_times
 from stream_app.adapters.codec.wire_event import Path, number_paths
-from stream_app.domain.events import ID_BYTES_MAX, event_keys
+from stream_app.domain.events import ID_BYTES_MAX, IdsOnDemand, event_keys
 from stream_app.domain.policy import Policy
 
 _FIELDS = (NATIVE.customer_id, NATIVE.event_id, NATIVE.type, NATIVE.time, "currency", "order_id", "properties")
@@ -25,7 +24,7 @@ _UNMAPPED = -1
 _EPOCH_DIGITS_MAX = 15
 
 
-class SpannedTexts(Sequence[str]):
+class SpannedTexts(IdsOnDemand):
     """Texts that stand in a longer one, made when somebody asks.
 
     Parameters
@@ -42,17 +41,11 @@ class SpannedTexts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._begins)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        """Give one text, or some of them."""
-        if isinstance(index, slice):
-            return SpannedTexts(self._content, self._begins[index], self._ends[index])
+    def _one(self, index: int) -> str:
         return self._content[self._begins[index] : self._ends[index]].decode()
+
+    def _some(self, index: slice) -> Sequence[str]:
+        return SpannedTexts(self._content, self._begins[index], self._ends[index])
 
     def __iter__(self) -> Iterator[str]:
         """Give all texts, which is faster than one by one."""

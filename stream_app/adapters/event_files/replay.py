@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from stream_app.adapters.event_files.text_arrays import Array, pack_texts, to_mask
-from stream_app.domain.events import EventBatch, event_keys
+from stream_app.domain.events import EventBatch, IdsOnDemand, event_keys
 
 _ODD_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Multiplying by an odd number modulo 2^64 gives different positions different keys, and none but 0 the key 0."""
 
 
-class EventIds(Sequence[str]):
+class EventIds(IdsOnDemand):
     """Event ids that are made when somebody asks.
 
     Parameters
@@ -37,23 +37,17 @@ class EventIds(Sequence[str]):
     def __len__(self) -> int:
         return len(self._positions)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        """Give one id, or some of them."""
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step == 1:
-                return EventIds(self._texts.slice(start, max(0, stop - start)), self._positions[index], self._name_of)
-            rows = np.arange(len(self))[index]
-            return EventIds(self._texts.take(pa.array(rows)), self._positions[rows], self._name_of)
+    def _one(self, index: int) -> str:
         place = range(len(self))[index]
         text = self._texts[place].as_py()
         return self._name_of(int(self._positions[place])) if text is None else str(text)
+
+    def _some(self, index: slice) -> Sequence[str]:
+        start, stop, step = index.indices(len(self))
+        if step == 1:
+            return EventIds(self._texts.slice(start, max(0, stop - start)), self._positions[index], self._name_of)
+        rows = np.arange(len(self))[index]
+        return EventIds(self._texts.take(pa.array(rows)), self._positions[rows], self._name_of)
 
     def pick(self, indices: Sequence[int]) -> list[bytes]:
         """Give several ids at once in UTF-8, which is faster than one by one."""
