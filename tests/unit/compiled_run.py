@@ -9,13 +9,17 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from stream_app import domain
-from stream_app.adapters.codec import flat_scan
+from stream_app.adapters.codec import flat_numbers, flat_scan
 from stream_app.adapters.policy_file import load_policy
 from stream_app.engine.compilation import compile_all
 from stream_app.simulation.settings import ShopSettings
 from tests.streaming.harness import backtest_changes, sales_of
 
-MODULES = [flat_scan, *(import_module(f"{domain.__name__}.{own.name}") for own in iter_modules(domain.__path__))]
+MODULES = [
+    flat_numbers,
+    flat_scan,
+    *(import_module(f"{domain.__name__}.{own.name}") for own in iter_modules(domain.__path__)),
+]
 
 
 def counts() -> dict[str, int]:

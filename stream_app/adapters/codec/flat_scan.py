@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.adapters.codec.flat_numbers import read_numbers
 from stream_app.adapters.codec.single_event import RECORD_BYTES_MAX
 from stream_app.domain.compiled import compiled
 
@@ -33,12 +34,6 @@ _ENDS_TEXT_OR_ASCII[128:] = True
 _DEPTH_MAX = 60
 """Deeper nesting than this is for others; each level takes a bit."""
 _BEFORE_NAME, _BEFORE_VALUE, _BEHIND_VALUE, _IS_WRONG = range(4)
-
-_POWERS_OF_TEN = np.array([float(f"1e{exponent}") for exponent in range(23)])
-"""All that are exact in binary."""
-_EXACT_MAX = 1 << 53
-_BEYOND = 1 << 30
-"""An exponent that the digits of no record make up for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +91,9 @@ class FlatFields:
         return _found(self._data, self.begins[field], self.ends[field], words.data, words.bounds)
 
     def numbers(self, field: int) -> NDArray[np.float64]:
-        """Read the numbers of a field; NaN where there is none, or one that takes more than a division to be exact.
-
-        References
-        ----------
-        W. D. Clinger: How to read floating point numbers accurately, PLDI 1990, section 4.
-        """
-        return _numbers(self._data, self.begins[field], self.ends[field], self.kinds[field], _POWERS_OF_TEN)
+        """Read the numbers of a field, as `read_numbers` does; NaN where there is none. Shape `(n,)`."""
+        kinds = self.kinds[field]
+        return read_numbers(self._data, self.begins[field], self.ends[field], (kinds == INTEGER) | (kinds == REAL))
 
     @property
     def _data(self) -> NDArray[np.uint8]:
@@ -353,52 +344,3 @@ def _found(
     for row in range(len(begins)):
         found[row] = _word_at(data, begins[row], ends[row], words, bounds)
     return found
-
-
-@compiled
-def _numbers(
-    data: NDArray[np.uint8],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    kinds: NDArray[np.uint8],
-    powers: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    numbers = np.full(len(begins), np.nan)
-    for row in range(len(begins)):
-        if kinds[row] == INTEGER or kinds[row] == REAL:
-            numbers[row] = _number_of(data[begins[row] : ends[row]], powers)
-    return numbers
-
-
-@compiled
-def _number_of(text, powers):  # type: ignore[no-untyped-def]
-    """Give the number that a text says; NaN where digits and power of ten are not both exact in binary."""
-    is_negative = text[0] == _MINUS
-    digits, exponent, is_behind_dot = 0, 0, False
-    at = 1 if is_negative else 0
-    while at < len(text) and text[at] != _LOWER_E and text[at] != _UPPER_E:
-        if text[at] == _DOT:
-            is_behind_dot = True
-        else:
-            digits = digits * 10 + (text[at] - _ZERO)
-            exponent -= 1 if is_behind_dot else 0
-            if digits > _EXACT_MAX:
-                return np.nan
-        at += 1
-    if at < len(text):
-        exponent += _exponent_of(text[at + 1 :])
-    if abs(exponent) >= len(powers):
-        return np.nan
-    size = digits * powers[exponent] if exponent >= 0 else digits / powers[-exponent]
-    return -size if is_negative else size
-
-
-@compiled
-def _exponent_of(text):  # type: ignore[no-untyped-def]
-    """Give the exponent that a text says, or something beyond what matters."""
-    at = 1 if text[0] == _MINUS or text[0] == _PLUS else 0
-    exponent = 0
-    while at < len(text):
-        exponent = min(exponent * 10 + (text[at] - _ZERO), _BEYOND)
-        at += 1
-    return -exponent if text[0] == _MINUS else exponent
