@@ -10,21 +10,21 @@ import numpy as np
 from stream_app.adapters.policy_file import default_document
 from stream_app.domain.events import EventBatch, Family, event_keys
 from stream_app.domain.identifiers import pack_ids
-from stream_app.domain.policy import AxisPolicy, CutRule, EventRule, Policy, Treatment
+from stream_app.domain.policy import AxisPolicy, CutRule, EventRule, Margin, Policy, Treatment
 from tests.reference import ReferenceEvent
 
 DAY_MS = 86_400_000
 
 
-def make_axis(**overrides: Any) -> AxisPolicy:
-    """Make the value axis of the default policy, with some fields replaced."""
+def make_axis(*, margin: float | tuple[float, float] = 0.25, **overrides: Any) -> AxisPolicy:
+    """Make a value axis like the default policy's, with some fields replaced; one margin holds both ways."""
     fields: dict[str, Any] = {
         "name": "value",
         "score": "value",
         "tiers": ("small", "big", "vip"),
         "cut_rule": CutRule.QUANTILES,
         "cuts": (0.8, 0.95),
-        "margin": 0.25,
+        "margin": Margin(*margin) if isinstance(margin, tuple) else Margin(margin, margin),
         "confirmation_ms": 0,
     }
     return AxisPolicy(**(fields | overrides))

@@ -56,22 +56,23 @@ def lines_of(axis: AxisPolicy, rated_customers_min: int, histogram: Mapping[int,
     if axis.cut_rule is CutRule.ABSOLUTE:
         return Lines(
             cut_points=axis.cuts,
-            promote=tuple(cut + axis.margin for cut in axis.cuts),
-            demote=tuple(cut - axis.margin for cut in axis.cuts),
+            promote=tuple(cut + axis.margin.rise for cut in axis.cuts),
+            demote=tuple(cut - axis.margin.fall for cut in axis.cuts),
         )
     if sum(histogram.values()) < max(1, rated_customers_min):
         return None
     # A quantile is the decimal number that the policy's author wrote: in binary, 1 - 0.8 is below one fifth.
     quantiles = [Fraction(str(cut)) for cut in axis.cuts]
-    bands = [Fraction(str(axis.margin)) * min(quantile, 1 - quantile) for quantile in quantiles]
+    sides = [min(quantile, 1 - quantile) for quantile in quantiles]
+    rise, fall = (Fraction(str(margin)) for margin in axis.margin)
 
     def edges(wanted: Iterable[Fraction]) -> tuple[float, ...]:
         return tuple(quantile_edge(histogram, width, quantile) for quantile in wanted)
 
     return Lines(
         cut_points=edges(quantiles),
-        promote=edges(quantile + band for quantile, band in zip(quantiles, bands, strict=True)),
-        demote=edges(quantile - band for quantile, band in zip(quantiles, bands, strict=True)),
+        promote=edges(quantile + rise * side for quantile, side in zip(quantiles, sides, strict=True)),
+        demote=edges(quantile - fall * side for quantile, side in zip(quantiles, sides, strict=True)),
     )
 
 

@@ -162,7 +162,7 @@ def axes(draw: st.DrawFn, name: str, score: str, absolute_cuts: tuple[float, flo
         tiers=("low", "middle", "high")[: len(cuts) + 1],
         cut_rule=cut_rule,
         cuts=cuts,
-        margin=draw(st.sampled_from((0.25, 0.0, 0.9))),
+        margin=draw(st.sampled_from((0.25, 0.0, (0.9, 0.3), (0.1, 0.6)))),
         confirmation_ms=draw(st.sampled_from((0, 14 * DAY_MS, HOUR_MS))),
     )
 

@@ -86,7 +86,9 @@ def _describe_axis(axis: AxisPolicy) -> str:
     from stream_app.domain.durations import format_duration
 
     cuts = ", ".join(f"{cut:.15g}" for cut in axis.cuts)
+    rise, fall = axis.margin
+    margin = f"{rise:.15g}" if rise == fall else f"{rise:.15g} to rise, {fall:.15g} to fall"
     return (
-        f"{axis.name}: {' < '.join(axis.tiers)}; {axis.cut_rule} {cuts}; margin {axis.margin:.15g}, "
+        f"{axis.name}: {' < '.join(axis.tiers)}; {axis.cut_rule} {cuts}; margin {margin}, "
         f"confirmation {format_duration(axis.confirmation_ms)}"
     )

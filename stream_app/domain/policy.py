@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum, StrEnum
 from hashlib import blake2b
+from typing import NamedTuple
 
 from stream_app.domain.durations import format_duration
 from stream_app.domain.errors import SettingsError
@@ -57,6 +58,16 @@ class EventRule:
     satisfaction_range: tuple[float, float] = (0.0, 1.0)
 
 
+class Margin(NamedTuple):
+    """How far beyond a cut a customer must be before the held tier changes (S17).
+
+    For quantiles each is a share in [0, 1) of `min(q, 1 - q)`, for absolute cut points in units of the score.
+    """
+
+    rise: float
+    fall: float
+
+
 @dataclass(frozen=True, slots=True)
 class AxisPolicy:
     """One axis of the segment: its tiers, from lowest to highest, and the lines between them.
@@ -74,8 +85,7 @@ class AxisPolicy:
     cuts
         One for each edge between tiers, strictly increasing: quantiles in (0, 1), or scores.
     margin
-        Half-width of the hysteresis band (S17): for quantiles a share in [0, 1) of `min(q, 1 - q)`, for
-        absolute cut points in units of the score.
+        Above a cut to rise, below it to fall: the hysteresis band (S17).
     confirmation_ms
         Time in milliseconds that a candidate must hold before it becomes the held tier (S18).
     """
@@ -85,7 +95,7 @@ class AxisPolicy:
     tiers: tuple[str, ...]
     cut_rule: CutRule
     cuts: tuple[float, ...]
-    margin: float
+    margin: Margin
     confirmation_ms: int
 
 
@@ -285,6 +295,8 @@ def _plain(value: object) -> object:
     """Turn values of a policy into what JSON can write, the same for equal values."""
     if isinstance(value, Enum):
         return _plain(value.value)
+    if isinstance(value, Margin) and value.rise == value.fall:
+        return _plain(value.rise)  # As when there was one for both: such a policy keeps the hash it had.
     if isinstance(value, float):
         return value + 0.0  # -0.0 equals 0.0 and must not hash apart.
     if isinstance(value, Mapping):

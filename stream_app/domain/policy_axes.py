@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 
-from stream_app.domain.policy import ANY_TIER, PROSPECT_NAME, UNRATED_NAME, AxisPolicy, CutRule, Treatment
+from stream_app.domain.policy import ANY_TIER, PROSPECT_NAME, UNRATED_NAME, AxisPolicy, CutRule, Margin, Treatment
 from stream_app.domain.policy_coverage import Pattern, is_reachable, uncovered_segment
 from stream_app.domain.policy_reading import (
     FINITE,
@@ -15,6 +15,7 @@ from stream_app.domain.policy_reading import (
     Faults,
     TableReader,
     as_table,
+    check_number,
     join_path,
     read_increasing,
     show_value,
@@ -75,14 +76,13 @@ def _read_axis(name: str, axis: TableReader, score_names: Collection[str]) -> Ax
     rule_name = axis.choice("cut_rule", [str(rule) for rule in CutRule])
     rule = CutRule(rule_name) if rule_name is not None else None
     cuts = _read_cuts(axis, rule, len(tiers))
-    margin = axis.number("margin", _QUANTILE_MARGIN if rule is CutRule.QUANTILES else _SCORE_MARGIN)
     return AxisPolicy(
         name=name,
         score=score or "",
         tiers=tiers,
         cut_rule=rule or CutRule.QUANTILES,
         cuts=cuts,
-        margin=margin,
+        margin=_read_margin(axis, rule),
         confirmation_ms=axis.duration_ms("confirmation") or 0,
     )
 
@@ -121,6 +121,21 @@ def _read_cuts(axis: TableReader, rule: CutRule | None, tier_count: int) -> tupl
         axis.faults.add(path, what)
     bounds = _QUANTILE if rule is CutRule.QUANTILES else FINITE
     return read_increasing(values, bounds, path, axis.faults)
+
+
+def _read_margin(axis: TableReader, rule: CutRule | None) -> Margin:
+    """Read one margin for both ways, or a pair: to rise, to fall."""
+    bounds = _QUANTILE_MARGIN if rule is CutRule.QUANTILES else _SCORE_MARGIN
+    if not isinstance(axis.values.get("margin"), (list, tuple)):
+        both = axis.number("margin", bounds)
+        return Margin(both, both)
+    pair, path = axis.array("margin", TIERS_MAX), axis.path_of("margin")
+    numbers = [check_number(value, bounds, f"{path}[{place}]", axis.faults) for place, value in enumerate(pair)]
+    if len(numbers) == 2:
+        return Margin(*numbers)
+    what = f"{len(numbers)} margins; write one number, or two: how far beyond a cut to rise, and to fall"
+    axis.faults.add(path, what)
+    return Margin(0.0, 0.0)
 
 
 def read_treatments(document: TableReader, axes: Sequence[AxisPolicy]) -> tuple[tuple[Pattern, Treatment], ...]:

@@ -155,11 +155,12 @@ def draw_lines(
     if rated_count:
         grid = cut_at(sketch.histogram, np.linspace(0.0, 1.0, QUANTILE_STEPS + 1), bucket_width)
     if axis.cut_rule is CutRule.ABSOLUTE:
-        return AxisKnowledge(cuts, cuts + axis.margin, cuts - axis.margin, means, grid, rated_count)
+        return AxisKnowledge(cuts, cuts + axis.margin.rise, cuts - axis.margin.fall, means, grid, rated_count)
     if rated_count < max(1, rated_customers_min):
         return None
-    margins = axis.margin * np.minimum(cuts, 1.0 - cuts)
+    sides = np.minimum(cuts, 1.0 - cuts)
     at_cut, promote, demote = (
-        cut_at(sketch.histogram, quantiles, bucket_width) for quantiles in (cuts, cuts + margins, cuts - margins)
+        cut_at(sketch.histogram, quantiles, bucket_width)
+        for quantiles in (cuts, cuts + axis.margin.rise * sides, cuts - axis.margin.fall * sides)
     )
     return AxisKnowledge(at_cut, promote, demote, means, grid, rated_count)

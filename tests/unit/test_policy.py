@@ -10,7 +10,7 @@ import pytest
 from stream_app.adapters.policy_file import default_document, load_policy
 from stream_app.domain.errors import SettingsError
 from stream_app.domain.events import Family
-from stream_app.domain.policy import AxisPolicy, CutRule, EventRule, Policy, Treatment
+from stream_app.domain.policy import AxisPolicy, CutRule, EventRule, Margin, Policy, Treatment
 from stream_app.domain.policy_parsing import parse_policy
 
 DEFAULT = load_policy(None)
@@ -54,7 +54,8 @@ FREE_CHANGES: list[dict[str, object]] = [
     {"objective": "other"},
     with_axis(cut_rule=CutRule.ABSOLUTE),
     with_axis(cuts=(0.8, 0.96)),
-    with_axis(margin=0.26),
+    with_axis(margin=Margin(0.26, 0.25)),
+    with_axis(margin=Margin(0.25, 0.26)),
     with_axis(confirmation_ms=1),
     {"treatment_rules": ((("*",), SERVE),)},
     {"treatment_rules": tuple(reversed(DEFAULT.treatment_rules))},
@@ -77,7 +78,7 @@ def test_any_change_of_content_changes_the_content_hash(changes: dict[str, objec
 def test_the_tables_of_changes_leave_out_no_field() -> None:
     tried = {name for changes in (*STORED_CHANGES, *FREE_CHANGES) for name in changes}
     assert tried == {each.name for each in fields(Policy)} - {"content_hash", "state_hash"}
-    assert len({changed(changes).content_hash for changes in (*STORED_CHANGES, *FREE_CHANGES)}) == 32
+    assert len({changed(changes).content_hash for changes in (*STORED_CHANGES, *FREE_CHANGES)}) == 33
     assert {each.name for each in fields(AxisPolicy)} == {
         *("name", "score", "tiers", "cut_rule", "cuts", "margin", "confirmation_ms")
     }

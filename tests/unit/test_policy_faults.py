@@ -101,6 +101,10 @@ FAULTS = [
     (axis_with("0.25", "-0.1"), "axes.value.margin", "-0.1 is out of range"),
     (axis_with("0.25", "nan"), "axes.value.margin", "nan is out of range"),
     (axis_with("0.25", "false"), "axes.value.margin", "false is not a number"),
+    (axis_with("0.25", "[0.25]"), "axes.value.margin", "1 margins; write one number, or two"),
+    (axis_with("0.25", "[0.1, 0.2, 0.3]"), "axes.value.margin", "3 margins; write one number, or two"),
+    (axis_with("0.25", "[0.25, 1]"), "axes.value.margin[1]", "at least 0 and below 1"),
+    (axis_with("0.25", '["a", 0.5]'), "axes.value.margin[0]", '"a" is not a number'),
     (axis_with('"0d"', "0"), "axes.value.confirmation", "0 is not a duration"),
     (axis_with('"0d"', '"two days"'), "axes.value.confirmation", '"two days" is not a duration'),
     # Treatments.

@@ -22,6 +22,7 @@ from stream_app.domain.policy_parsing import parse_policy
 from stream_app.domain.policy_writing import write_policy
 
 DEFAULT = load_policy(None)
+MARGINS = st.floats(0, 1, exclude_max=True)
 
 
 def save(folder: Path, content: str | bytes) -> Path:
@@ -33,9 +34,10 @@ def save(folder: Path, content: str | bytes) -> Path:
 def test_the_default_policy_says_what_its_documentation_says() -> None:
     axis, growth = DEFAULT.axes
     assert (growth.name, growth.score, growth.tiers) == ("growth", "growth", ("declining", "steady", "growing"))
-    assert (growth.cuts, growth.margin, growth.confirmation_ms) == ((0.2, 0.8), 0.25, 14 * 86_400_000)
+    assert (growth.cuts, growth.margin, growth.confirmation_ms) == ((0.2, 0.8), (0.25, 0.25), 14 * 86_400_000)
     assert (axis.name, axis.score, axis.tiers) == ("value", "value", ("small", "big", "vip"))
-    assert (axis.cut_rule, axis.cuts, axis.margin, axis.confirmation_ms) == (CutRule.QUANTILES, (0.8, 0.95), 0.4, 0)
+    assert (axis.cut_rule, axis.cuts, axis.margin) == (CutRule.QUANTILES, (0.8, 0.95), (0.3, 0.5))
+    assert axis.confirmation_ms == 0
     assert (DEFAULT.sweep_period_minutes, DEFAULT.horizon_periods) == (1_440, 3)
     assert (DEFAULT.half_lives_days, DEFAULT.behaviour_half_life_days) == ((14.0, 30.0, 90.0, 365.0), 30.0)
     assert (DEFAULT.rates_everyone, DEFAULT.rated_customers_min) == (False, 100)
@@ -262,10 +264,10 @@ def test_a_policy_that_is_written_in_full_reads_back_the_same(text: str) -> None
 
 @given(
     name=st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(str.strip),
-    margin=st.floats(0, 1, exclude_max=True),
+    margin=MARGINS | st.lists(MARGINS, min_size=2, max_size=2),
     rate=st.floats(1e-9, 1e9),
 )
-def test_any_text_and_number_is_written_so_that_it_reads_back(name: str, margin: float, rate: float) -> None:
+def test_any_text_and_number_is_written_so_that_it_reads_back(name: str, margin: float | list[float], rate: float) -> None:
     document = default_document()
     axes, types = document["axes"], document["events"]
     assert isinstance(axes, dict)

@@ -49,7 +49,7 @@ def test_several_axes_keep_the_order_of_the_file() -> None:
 
     assert policy.axis_names == ("value", "worth")
     worth = policy.axes[1]
-    assert (worth.cut_rule, worth.cuts, worth.margin) == (CutRule.ABSOLUTE, (3.0,), 2.0)
+    assert (worth.cut_rule, worth.cuts, worth.margin) == (CutRule.ABSOLUTE, (3.0,), (2.0, 2.0))
     assert worth.confirmation_ms == 14 * 86_400_000
     assert policy.treatment_rules[0] == (("big", "high"), Treatment("human", "Call."))
 
@@ -59,7 +59,17 @@ def test_absolute_cuts_may_be_negative_and_their_margin_larger_than_one() -> Non
 
     axis = parse(text).axes[0]
 
-    assert (axis.cuts, axis.margin) == ((-5.0, 3.5), 10.0)
+    assert (axis.cuts, axis.margin) == ((-5.0, 3.5), (10.0, 10.0))
+
+
+def test_the_margins_of_rising_and_falling_may_differ() -> None:
+    one, two, same = (
+        parse(axis_with("margin = 0.25", f"margin = {margin}")) for margin in ("0.3", "[0.3, 0.5]", "[0.3, 0.3]")
+    )
+
+    assert [policy.axes[0].margin for policy in (one, two, same)] == [(0.3, 0.3), (0.3, 0.5), (0.3, 0.3)]
+    assert one.content_hash == same.content_hash
+    assert one.content_hash != two.content_hash
 
 
 def test_an_event_rule_says_all_that_the_file_says() -> None:

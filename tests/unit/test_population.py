@@ -69,14 +69,14 @@ def test_quantile_cut_points_need_enough_rated_customers(rated_count: int, *, ha
 
 
 def test_absolute_cut_points_need_nobody_and_have_their_margin_in_units_of_the_score() -> None:
-    axis = make_axis(cut_rule=CutRule.ABSOLUTE, cuts=(2.0, 5.0), margin=0.5)
+    axis = make_axis(cut_rule=CutRule.ABSOLUTE, cuts=(2.0, 5.0), margin=(0.5, 0.25))
 
     lines = draw_lines(axis, AxisSketch.empty(2), WIDTH, 100, np.zeros(2))
 
     assert lines is not None
     assert lines.cut_points.tolist() == [2.0, 5.0]
     assert lines.promote_lines.tolist() == [2.5, 5.5]
-    assert lines.demote_lines.tolist() == [1.5, 4.5]
+    assert lines.demote_lines.tolist() == [1.75, 4.75]
     assert np.isnan(lines.percentiles(np.array([3.0]))).all()
 
 

@@ -51,6 +51,14 @@ def test_the_band_is_a_share_of_the_smaller_side() -> None:
     assert (lines.cut_points, lines.promote, lines.demote) == ((12.0, 18.0), (13.0, 19.0), (11.0, 17.0))
 
 
+def test_the_bands_of_rising_and_of_falling_have_a_margin_each() -> None:
+    axis = make_axis(tiers=("low", "middle", "high"), cuts=(0.2, 0.8), margin=(0.5, 0.25))
+    lines = lines_of(axis, 1, TEN_BUYERS, 1.0)
+    assert lines is not None
+    # q = .3 and .9: seven and one may be above. q = .15 and .75: eight and two.
+    assert (lines.promote, lines.demote) == ((13.0, 19.0), (12.0, 18.0))
+
+
 def test_too_few_rated_customers_draw_no_lines_but_absolute_ones() -> None:
     assert lines_of(make_axis(), 11, TEN_BUYERS, 1.0) is None
     absolute = make_axis(tiers=("low", "high"), cut_rule=CutRule.ABSOLUTE, cuts=(3.0,), margin=0.5)

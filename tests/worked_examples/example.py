@@ -94,7 +94,9 @@ def refunds(day: float, amount: float, customer: str = "a") -> ReferenceEvent:
     return happens(day, Family.REFUND, amount, customer)
 
 
-def absolute(*cuts: float, margin: float = 0.0, confirmation_days: float = 0, name: str = "value") -> AxisPolicy:
+def absolute(
+    *cuts: float, margin: float | tuple[float, float] = 0.0, confirmation_days: float = 0, name: str = "value"
+) -> AxisPolicy:
     """Make an axis on the value score with absolute cut points."""
     return make_axis(
         name=name,

@@ -66,6 +66,20 @@ TIERS = [
         suppressed=(0,),
     ),
     Example(
+        "S17 the margins of rising and of falling may differ",
+        stream(
+            buys(0, 6.3), buys(0, 3.0), buys(0, 1.0), refunds(0, 6.0), refunds(0, 2.0),
+            axes=(absolute(2.0, margin=(0.25, 0.5)),),
+        ),
+        # Spend 6.3, 9.3, 10.3, 4.3, 2.3: scores 1.99, 2.33, 2.42, 1.67, 1.19.
+        told=(
+            Told(0, "a", 1, 0, (UNRATED, 0), None, Cause.FIRST_RATED, at(0)),
+            Told(1, "a", 2, 0, (0, 1), 2.25, Cause.EVENT, at(0)),
+            Told(4, "a", 3, 0, (1, 0), 1.5, Cause.EVENT, at(0)),
+        ),
+        suppressed=(0,),
+    ),
+    Example(
         "S17 several tiers at once are one change, told with the line of the new tier's own edge",
         stream(buys(0, 0), buys(0, 99), refunds(0, 90), axes=(absolute(1.0, 2.0, 3.0, margin=0.25),)),
         # Scores 0, 4.61, 2.30: down past 3 - .25 but not past 2 - .25.
