@@ -156,13 +156,14 @@ def axes(draw: st.DrawFn, name: str, score: str, absolute_cuts: tuple[float, flo
         cut_rule, cuts = CutRule.QUANTILES, draw(st.sampled_from(((0.2, 0.8), (0.5,), (0.8, 0.95), (1 / 3, 0.9))))
     else:
         cut_rule, cuts = CutRule.ABSOLUTE, draw(st.sampled_from((absolute_cuts, absolute_cuts[:1])))
+    margins: tuple[float | tuple[float, float], ...] = (0.25, 0.0, (0.9, 0.3), (0.1, 0.6))
     return make_axis(
         name=name,
         score=score,
         tiers=("low", "middle", "high")[: len(cuts) + 1],
         cut_rule=cut_rule,
         cuts=cuts,
-        margin=draw(st.sampled_from((0.25, 0.0, (0.9, 0.3), (0.1, 0.6)))),
+        margin=draw(st.sampled_from(margins)),
         confirmation_ms=draw(st.sampled_from((0, 14 * DAY_MS, HOUR_MS))),
     )
 

@@ -17,7 +17,7 @@ from stream_app.domain.linear_score import LinearWeights, Stack
 from stream_app.domain.population_model import PopulationModel
 from stream_app.domain.purchase_model import PurchaseParameters
 
-FORMAT_VERSION: Final = 4
+FORMAT_VERSION: Final = 5
 """Raised when what is written changes its meaning."""
 _REBUILD: Final = "replay the log to build it anew"
 _PROBABILITIES = ("buy", "growth")
@@ -120,6 +120,7 @@ def _encode_scoring(scoring: Scoring) -> dict[str, Any]:
         "purchase": astuple(scoring.population.purchase),
         "spend": astuple(scoring.population.spend),
         "label_count": scoring.label_count,
+        "past_share": scoring.past_share,
     }
 
 
@@ -138,6 +139,7 @@ def _decode_scoring(document: Mapping[str, Any]) -> Scoring:
         ),
         count=None if count is None else LearnedCount(_decode_weights(count), float(count["ratio"])),
         label_count=int(document["label_count"]),
+        past_share=float(document["past_share"]),
         **probabilities,
     )
 

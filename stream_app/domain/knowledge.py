@@ -26,11 +26,6 @@ HALF_BELIEVED_LABELS = 5_000
 from the first few hundred outcomes on, it would move many customers whom it moves back a week later, and tell equal
 ones apart."""
 
-PAST_SHARE = 0.06
-"""Weight of past spends in the value score beside that of forecasts. On simulated shops none at all ranks best, on the
-CDNOW log .25; docs/decisions/0015 and 0017 say what lies between. It is not 0, so that customers of whom nothing is
-expected are ranked by what they spent, and past spends stay among the reasons."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LearnedProbability:
@@ -64,6 +59,8 @@ class Scoring:
         Learned models, on the features of `domain.features`; None before enough outcomes were seen.
     label_count
         Outcomes that the learned models have seen.
+    past_share
+        How far past spends count in the value score beside forecasts, in (0, 1]; 1 as long as there are no forecasts.
     """
 
     version: int
@@ -73,6 +70,7 @@ class Scoring:
     growth: LearnedProbability | None = None
     count: LearnedCount | None = None
     label_count: int = 0
+    past_share: float = 1.0
 
     @property
     def label_share(self) -> float:
@@ -81,11 +79,6 @@ class Scoring:
             return 0.0
         ratio = self.label_count / HALF_BELIEVED_LABELS
         return ratio * ratio / (1.0 + ratio * ratio)
-
-    @property
-    def past_share(self) -> float:
-        """How far past spends count in the value score: they alone, as long as there is no forecast."""
-        return PAST_SHARE if self.has_seen_snapshots else 1.0
 
     @property
     def has_seen_snapshots(self) -> bool:

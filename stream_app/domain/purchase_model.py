@@ -67,9 +67,9 @@ class PurchaseParameters:
         return float(self.r), float(self.alpha_weeks), float(self.a), float(self.b)
 
 
-PRIOR_PARAMETERS = PurchaseParameters(r=1.0, alpha_weeks=10.0, a=0.5, b=2.5)
+PRIOR_PARAMETERS = PurchaseParameters(r=1.0, alpha_weeks=10.0, a=0.5, b=2.75)
 """What is believed of a shop before anything is known of it: five purchases a year, rates that vary as an exponential
-distribution does, and one customer in six who leaves after a purchase, most of them after the first few."""
+distribution does, and two customers in thirteen who leave after a purchase, most of them after the first few."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_app.domain.features import GROWTH_NAMES
 from stream_app.domain.history import PERIOD_DAYS
-from stream_app.domain.knowledge import PAST_SHARE, Scoring
+from stream_app.domain.knowledge import Scoring
 from stream_app.domain.linear_score import SCORE_MAX, Stack, linear_part, log_odds, probabilities
 from stream_app.domain.outlook import Customers, Outlook
 from stream_app.domain.policy import Policy
@@ -114,11 +114,15 @@ def value_bases(outlook: Outlook) -> tuple[NDArray[np.float64], ...]:
 
 def value_of(outlook: Outlook) -> NDArray[np.float64]:
     """Give the value score, whether or not a policy has an axis of it; shape `(n,)`."""
-    recent, year, expected, learned = value_bases(outlook)
-    scoring = outlook.scoring
-    past, forecast = scoring.past_share * (recent + year), expected + scoring.label_share * learned
-    result: NDArray[np.float64] = 0.5 * (past + forecast)
+    past, forecast = value_parts(outlook)
+    result: NDArray[np.float64] = 0.5 * (outlook.scoring.past_share * past + forecast)
     return result
+
+
+def value_parts(outlook: Outlook) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the log amounts that were spent, and those that are expected, each added up; shape `(n,)`."""
+    recent, year, expected, learned = value_bases(outlook)
+    return recent + year, expected + outlook.scoring.label_share * learned
 
 
 def _log_amount(amounts: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
@@ -243,7 +247,7 @@ def first_scoring(policy: Policy, functions: Mapping[str, ScoreFunction]) -> Sco
 
 
 def weights_for(
-    functions: Mapping[str, ScoreFunction], evidence: Evidence, label_share: float = 1.0
+    functions: Mapping[str, ScoreFunction], evidence: Evidence, label_share: float = 1.0, past_share: float = 1.0
 ) -> dict[str, tuple[float, ...]]:
     """Give the weights of all axes' terms for a scoring.
 
@@ -255,8 +259,9 @@ def weights_for(
         What the scoring rests on.
     label_share
         How far learned amounts are believed, in [0, 1]; other learned terms bring their own weights.
+    past_share
+        How far amounts that were spent count, in (0, 1].
     """
-    past_share = 1.0 if evidence is Evidence.NONE else PAST_SHARE
     shares = {Evidence.NONE: past_share, Evidence.SNAPSHOTS: 1.0, Evidence.LABELS: label_share}
     return {
         name: tuple(

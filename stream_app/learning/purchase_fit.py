@@ -5,9 +5,10 @@ The log-likelihood of a customer with x repeat purchases, the last at t_x, at ag
 L = log G(r + x) - log G(r) + r log alpha + log G(a + b) + log G(b + x) - log G(b) - log G(a + b + x)
   + log((alpha + T)^-(r + x) + [x > 0] a / (b + x - 1) (alpha + t_x)^-(r + x)).
 Its mean over the snapshots of the last 28 days, each customer once, is climbed in the logarithms of the parameters
-under a prior (`log_prior`), from where the last fit ended. What is given out is the mean of the fits, by how many
-snapshots each had and how new it is: a shop is not what BG/NBD says, and what fits best goes to and fro as its
-customers age.
+under a prior (`log_prior`), from where the last fit ended. What is given out is the mean of the fits, by the
+squares of the ages that each had seen and how new it is: who has left shows with time, and the fits of the first weeks,
+which are little but the prior, are soon outweighed. A shop is not what BG/NBD says, and what fits best goes to and fro
+as its customers age.
 
 References
 ----------
@@ -38,11 +39,11 @@ PRIOR_LOG_MEANS = tuple(math.log(value) for value in astuple(PRIOR_PARAMETERS))
 """Prior centre of log(r, alpha_weeks, a, b)."""
 PRIOR_DEVIATIONS = (1.0, 1.0, 2.0, 2.0)
 """Of the logarithms of r, a, the share of customers who leave after a purchase, and the share who leave in a week."""
-PRIOR_CUSTOMERS = 42.0
+PRIOR_CUSTOMERS = 35.0
 """The prior weighs as much as what so many customers tell: drop-outs are known from few of them, and late. In a shop of
-customers who each tell little, a share of all would outweigh them for good; in a small one, 42 would."""
+customers who each tell little, a share of all would outweigh them for good; in a small one, 35 would."""
 PRIOR_SHARED_FROM = 1152
-"""In a shop of fewer it weighs as one customer in 27, but never less than a single one."""
+"""In a shop of fewer it weighs as one customer in 33, but never less than a single one."""
 LOG_BOUNDS = (
     (math.log(1e-3), math.log(20.0)),
     (math.log(1e-2), math.log(1e4)),
@@ -59,8 +60,10 @@ FIT_GROWTH = 1.5
 """A fit is made every week, and sooner where so many times the snapshots of the last one have been seen."""
 HALF_LIFE_DAYS = 90.0
 """After so long a fit counts half in the average."""
+WEIGHT_MIN = 1e-6
+"""Of a fit in the average, square weeks; customers of whom nobody is any older make one, too."""
 ITERATIONS_MAX = 60
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 class PurchaseFit:
@@ -160,11 +163,12 @@ class PurchaseFit:
 
     def _fit(self) -> None:
         """Climb from the last fit, and move the average."""
-        count = len(self._states)
-        self._latest = fitted(self._latest, self._states[:, :3].astype(np.float64))
+        states = self._states[:, :3].astype(np.float64)
+        self._latest = fitted(self._latest, states)
+        told = max(float(np.square(states[:, 2]).sum()), WEIGHT_MIN)
         left = 0.5 ** ((self._day - self._day_of_fit) / HALF_LIFE_DAYS)
-        self._weight = self._weight * left + count
-        self._average = self._average + (count / self._weight) * (self._latest - self._average)
+        self._weight = self._weight * left + told
+        self._average = self._average + (told / self._weight) * (self._latest - self._average)
         self._day_of_fit, self._seen_at_fit = self._day, self._seen
 
 

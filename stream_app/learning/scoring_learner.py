@@ -29,9 +29,11 @@ from stream_app.domain.scores import (
     growth_bases,
     growth_probability_of,
     value_of,
+    value_parts,
     weights_for,
 )
 from stream_app.domain.snapshots import SAMPLE_ALL, Snapshots, join_snapshots
+from stream_app.learning.blending import PastShareChoice
 from stream_app.learning.outcome_models import LABELS_MIN, OutcomeModels, Outcomes
 from stream_app.learning.pending import (
     SECONDS_PER_DAY,
@@ -47,13 +49,13 @@ from stream_app.learning.states import join_states, part_of
 CYCLE_DAYS = 28
 EXAMPLES_PER_CYCLE = 50_000
 """Budget of examples per 28 days."""
-SCORING_GROWTH = 1.5
+SCORING_GROWTH = 1.2
 """A new scoring is due when so many times the snapshots, or outcomes, of the last one have been seen."""
 HISTORY_PER_HORIZON = 3
 """A label horizon of h needs a history of 3 h: a third to look back, a third to learn from, a third to wait."""
-STATE_VERSION = 4
-_PREDICTIONS = 5
-"""Columns that a pending snapshot has beside its history: those of `predict`."""
+STATE_VERSION = 5
+_PREDICTIONS = 7
+"""Columns that a pending snapshot has beside its history: those of `predict`, and both parts of the value score."""
 _AMOUNTS = ("log_count", "log_sum", "log_square_sum")
 
 
@@ -80,6 +82,7 @@ class ScoringLearner:
         self._pending = PendingSnapshots(history + _PREDICTIONS, CYCLE_DAYS * self._periods + 1)
         self._fit = PurchaseFit()
         self._models = OutcomeModels(self._layout)
+        self._past_share = PastShareChoice()
         self.evaluation = PrequentialEvaluation()
         # Of the last 28 days, one after the other: day, buyers that a full sample would have had, amounts.
         self._days: list[tuple[int, float, AmountMoments]] = []
@@ -159,11 +162,12 @@ class ScoringLearner:
         self._fit.learn_day()
         self._learn_outcomes(time_ms, block, history)
         self._pending.forget(day)
-        columns = np.concatenate([history, predict(Outlook(self._layout, history, scoring))])
+        outlook = Outlook(self._layout, history, scoring)
+        columns = np.concatenate([history, predict(outlook), np.stack(value_parts(outlook))])
         self._pending.add(SnapshotBlock(block.customer_ids, block.times_s, columns))
 
     def due_scoring(self, time_ms: int, version: int) -> Scoring | None:
-        """Give a new scoring when it is time for one: half as many snapshots or outcomes again, or 28 days.
+        """Give a new scoring when it is time for one: a fifth more snapshots or outcomes, or 28 days.
 
         Parameters
         ----------
@@ -188,8 +192,9 @@ class ScoringLearner:
             growth=self._models.growth(),
             count=count,
             label_count=self.label_count,
+            past_share=self._past_share.choose(),
         )
-        weights = weights_for(self._functions, evidence, scoring.label_share)
+        weights = weights_for(self._functions, evidence, scoring.label_share, scoring.past_share)
         return replace(scoring, weights=weights)
 
     def state(self) -> LearnerState:
@@ -198,6 +203,7 @@ class ScoringLearner:
         parts = {
             "fit": self._fit.state(),
             "models": self._models.state(),
+            "blending": self._past_share.state(),
             "pending": self._pending.state(),
             "evaluation": self.evaluation.state(),
             "waiting": {"ids": waiting.customer_ids, "times_s": waiting.times_s, "columns": waiting.columns},
@@ -244,6 +250,7 @@ class ScoringLearner:
         self._switched = (switched_ms, snapshots, labels)
         self._fit = PurchaseFit.from_state(part_of(state, "fit"))
         self._models = OutcomeModels.from_state(part_of(state, "models"), self._layout)
+        self._past_share = PastShareChoice.from_state(part_of(state, "blending"))
         self.evaluation = PrequentialEvaluation.from_state(part_of(state, "evaluation"))
 
     def _require_own(self, version: int, state: Mapping[str, NDArray[np.generic]]) -> None:
@@ -295,6 +302,8 @@ class ScoringLearner:
                 past_ms = found.times_s * MS_PER_SECOND - horizon * CYCLE_DAYS * MS_PER_DAY
                 outcomes = Outcomes(known, horizon, spend, baskets, past_ms >= self._first_ms)
                 self._models.learn(outcomes, population)
+                past, forecast = found.columns[-2:]
+                self._past_share.learn_many(past, forecast, spend)
 
     def _matured(
         self, block: SnapshotBlock, history: FloatArray, periods: int
@@ -318,7 +327,7 @@ class ScoringLearner:
         """Score what was predicted at the snapshots, before anything is learned from the outcome."""
         spend, baskets, history = outcomes
         assert self._first_ms is not None
-        value, buy, growth, purchases, expected_spend = found.columns[-_PREDICTIONS:]
+        value, buy, growth, purchases, expected_spend = found.columns[-_PREDICTIONS:-2]
         previous = history[self._layout.places[f"spend_window_{self._periods}"]]
         past_ms = found.times_s * MS_PER_SECOND - self._periods * CYCLE_DAYS * MS_PER_DAY
         scored = ScoredOutcomes(

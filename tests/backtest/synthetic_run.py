@@ -12,12 +12,12 @@ from stream_app.backtest.statistics import BacktestStatistics
 from stream_app.domain.effects import Cause, Changes, Effects
 from stream_app.domain.events import MS_PER_DAY, EventBatch, Family
 from stream_app.domain.knowledge import AxisKnowledge, Knowledge, Scoring
-from stream_app.domain.policy import AxisPolicy, CutRule, EventRule, Policy, Treatment
+from stream_app.domain.policy import AxisPolicy, CutRule, EventRule, Margin, Policy, Treatment
 from stream_app.domain.rows import PROSPECT, UNRATED
 
 START_MS = 19_000 * MS_PER_DAY
-VALUE = AxisPolicy("value", "value", ("small", "big", "vip"), CutRule.QUANTILES, (0.8, 0.95), 0.25, 0)
-MOOD = AxisPolicy("mood", "value", ("low", "high"), CutRule.ABSOLUTE, (1.0,), 0.1, 0)
+VALUE = AxisPolicy("value", "value", ("small", "big", "vip"), CutRule.QUANTILES, (0.8, 0.95), Margin(0.25, 0.25), 0)
+MOOD = AxisPolicy("mood", "value", ("low", "high"), CutRule.ABSOLUTE, (1.0,), Margin(0.1, 0.1), 0)
 
 
 def make_policy(*axes: AxisPolicy) -> Policy:

@@ -23,6 +23,7 @@ from stream_app.backtest.replay import Observer, Replay
 from stream_app.backtest.run import BacktestResult
 from stream_app.backtest.shards import Shards
 from stream_app.domain.events import MS_PER_DAY
+from stream_app.learning.blending import FIRST_PLACE, PAST_SHARES
 from stream_app.learning.learner import Learner
 from tests.backtest.conftest import RUN_STARTED_MS
 from tests.backtest.judging_logs import write_events
@@ -201,6 +202,8 @@ def test_scoring_switches_are_told_in_order(summary: dict[str, Any]) -> None:
     switches = summary["predictions"]["scoring_switches"]
 
     assert [switch["scoring"] for switch in switches] == list(range(2, 2 + len(switches)))
+    assert switches[0]["past_share"] == PAST_SHARES[FIRST_PLACE]
+    assert {switch["past_share"] for switch in switches} <= set(PAST_SHARES)
     assert [switch["at"] for switch in switches] == sorted(switch["at"] for switch in switches)
     assert all(switch["at"].endswith("T00:00:00Z") for switch in switches)
 

@@ -19,7 +19,7 @@ from stream_app.backtest.results import StatisticsResult
 from stream_app.backtest.statistics import BacktestStatistics
 from stream_app.backtest.summary import RunFacts, build_summary, five_numbers
 from stream_app.domain.events import MS_PER_DAY
-from stream_app.domain.policy import AxisPolicy, CutRule, Policy
+from stream_app.domain.policy import AxisPolicy, CutRule, Margin, Policy
 from stream_app.domain.rows import UNRATED
 from tests.backtest.report_page import Page
 from tests.backtest.synthetic_run import (
@@ -337,7 +337,13 @@ def test_one_customer_over_two_weeks_without_cut_points_gives_a_page() -> None:
 
 def test_any_number_of_axes_and_tiers_is_drawn() -> None:
     many = AxisPolicy(
-        "depth", "value", tuple(f"level_{n}" for n in range(7)), CutRule.ABSOLUTE, tuple(range(1, 7)), 0.1, 0
+        "depth",
+        "value",
+        tuple(f"level_{n}" for n in range(7)),
+        CutRule.ABSOLUTE,
+        tuple(range(1, 7)),
+        Margin(0.1, 0.1),
+        0,
     )
     policy = make_policy(MOOD, many, VALUE)
     page = Page(render_report(report_data(policy, random_result(policy, days=40), examples=[example()])))

@@ -93,15 +93,24 @@ def test_models_come_into_force_in_turn(shop: tuple[Replay, Recorder]) -> None:
     assert shop[0].learner.models.late_outcome_count == 0
 
 
-def test_a_scoring_comes_sooner_while_there_is_half_as_much_again_to_know_and_else_after_28_days(
-    shop: tuple[Replay, Recorder],
-) -> None:
+def test_a_scoring_comes_whenever_there_is_a_fifth_more_to_know(shop: tuple[Replay, Recorder]) -> None:
     days = np.array(switches_of(shop[1].ticks))
 
-    assert np.diff(days).max() == 28
-    assert np.diff(days)[-2:].tolist() == [28, 28]
-    # Snapshots of a day are as many every day, so that 28 days become 42, 63 and 95.
-    assert 4 <= np.count_nonzero((days > 28) & (days < 84)) <= 6
+    # Customers come evenly, so that snapshots grow as the square of time: ninefold from day 28 to 84, 1.2 to the 12th.
+    assert 8 <= np.count_nonzero((days > 28) & (days < 84)) <= 12
+    # Outcomes begin on day 84 + 28 / 3 or so, and from then on a fifth more of them is enough.
+    assert np.diff(days)[-1] > 14
+
+
+def test_a_scoring_comes_after_28_days_at_the_latest(shop: tuple[Replay, Recorder]) -> None:
+    learner = ScoringLearner(POLICY, build_functions(POLICY, SCORES))
+    learner.restore(shop[0].learner.models.state())
+    now_ms = START_MS + 220 * MS_PER_DAY
+    made = learner.due_scoring(now_ms + 28 * MS_PER_DAY, 100)
+
+    assert made is not None
+    assert learner.due_scoring(now_ms + 56 * MS_PER_DAY - 1, 101) is None
+    assert learner.due_scoring(now_ms + 56 * MS_PER_DAY, 101) is not None
 
 
 def test_a_switch_brings_no_more_changes_than_three_ordinary_days(shop: tuple[Replay, Recorder]) -> None:

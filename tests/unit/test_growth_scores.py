@@ -13,14 +13,22 @@ from stream_app.domain.credibility import SpendPopulation
 from stream_app.domain.events import MS_PER_DAY
 from stream_app.domain.features import BASE_NAMES, GROWTH_NAMES
 from stream_app.domain.history import FeatureLayout, history_of
-from stream_app.domain.knowledge import PAST_SHARE, Knowledge, LearnedCount, LearnedProbability, Scoring
+from stream_app.domain.knowledge import Knowledge, LearnedCount, LearnedProbability, Scoring
 from stream_app.domain.linear_score import LinearWeights, Stack, column_score, log_odds, probabilities
 from stream_app.domain.outlook import Customers, Outlook
 from stream_app.domain.population_model import PopulationModel
 from stream_app.domain.purchase_model import PurchaseParameters
 from stream_app.domain.reasons import Evidence
 from stream_app.domain.rows import RowBlock, take_rows
-from stream_app.domain.scores import SCORES, build_functions, growth_probability_of, weigh, weights_for
+from stream_app.domain.scores import (
+    SCORES,
+    build_functions,
+    first_scoring,
+    growth_probability_of,
+    value_of,
+    weigh,
+    weights_for,
+)
 from stream_app.engine import Engine
 from stream_app.learning.learner import Learner
 from tests.unit.test_scoring_switch import START_MS, batch_of
@@ -157,14 +165,23 @@ def test_expected_purchases_lie_between_formula_and_learned_count_by_how_far_tha
     assert (mean > outlook.buy_probability).any()
 
 
-@pytest.mark.parametrize(
-    ("evidence", "past"), [(Evidence.NONE, 1.0), (Evidence.SNAPSHOTS, PAST_SHARE), (Evidence.LABELS, PAST_SHARE)]
-)
-def test_past_spends_count_alone_until_there_are_forecasts(evidence: Evidence, past: float) -> None:
-    recent, year, expected, _ = weights_for(FUNCTIONS, evidence)["value"]
+@pytest.mark.parametrize("evidence", Evidence)
+def test_past_spends_count_by_their_share_and_alone_until_there_are_forecasts(evidence: Evidence) -> None:
+    recent, year, expected, _ = weights_for(FUNCTIONS, evidence, past_share=0.25)["value"]
 
-    assert recent == year == 0.5 * past
+    assert recent == year == 0.125
     assert expected == (0.0 if evidence is Evidence.NONE else 0.5)
+    assert first_scoring(POLICY, FUNCTIONS).past_share == 1.0
+
+
+def test_the_value_of_a_snapshot_is_that_of_its_terms_at_any_share_of_past_spends(rows: RowBlock) -> None:
+    told = replace(scoring(), past_share=0.25)
+    told = replace(told, weights=weights_for(FUNCTIONS, Evidence.LABELS, told.label_share, told.past_share))
+    customers = Customers(rows, np.full(len(rows), NOW_MS), told, LAYOUT)
+
+    _, scores = weigh(FUNCTIONS["value"].bases(customers), told.weights["value"])
+
+    np.testing.assert_allclose(value_of(customers.outlook), scores, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("labels", "share"), [(0, 0.0), (500, 0.01), (5_000, 0.5), (50_000, 0.99)])

@@ -72,6 +72,7 @@ CHANGES: tuple[Callable[[Knowledge], Knowledge], ...] = (
     lambda known: replace(known, snapshot_count=70_001),
     lambda known: replace(known, scoring=replace(known.scoring, version=4)),
     lambda known: replace(known, scoring=replace(known.scoring, buy=None)),
+    lambda known: replace(known, scoring=replace(known.scoring, past_share=0.5)),
     lambda known: replace(known, axes={"value": known.axes["value"], "growth": None}),
     lambda known: replace(known, axes={"value": known.axes["growth"], "growth": known.axes["value"]}),
     lambda known: replace(known, policy_hash="0" * 32),

@@ -267,7 +267,9 @@ def test_a_policy_that_is_written_in_full_reads_back_the_same(text: str) -> None
     margin=MARGINS | st.lists(MARGINS, min_size=2, max_size=2),
     rate=st.floats(1e-9, 1e9),
 )
-def test_any_text_and_number_is_written_so_that_it_reads_back(name: str, margin: float | list[float], rate: float) -> None:
+def test_any_text_and_number_is_written_so_that_it_reads_back(
+    name: str, margin: float | list[float], rate: float
+) -> None:
     document = default_document()
     axes, types = document["axes"], document["events"]
     assert isinstance(axes, dict)

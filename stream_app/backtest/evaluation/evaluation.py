@@ -194,6 +194,7 @@ def _switch(time_ms: int, scoring: Scoring) -> dict[str, Any]:
         "at": iso_time(time_ms),
         "scoring": scoring.version,
         "outcomes": scoring.label_count,
+        "past_share": scoring.past_share,
         "learned": [name for name, model in learned.items() if model is not None],
     }
 
