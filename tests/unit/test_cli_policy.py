@@ -51,7 +51,7 @@ def test_check_sums_up_the_policy_and_names_what_comes_from_the_default(
     assert 'name          "mine"' in checked
     assert f"state hash    {load_policy(path).state_hash}" in checked
     assert (
-        "axis          value: small < big < vip; quantiles 0.8, 0.95; margin 0.3 to rise, 0.5 to fall, confirmation 0d"
+        "axis          value: small < big < vip; quantiles 0.8, 0.95; margin 0.2 to rise, 0.6 to fall, confirmation 0d"
         in checked
     )
     assert "sweep period  7d" in checked

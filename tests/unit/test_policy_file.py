@@ -36,7 +36,7 @@ def test_the_default_policy_says_what_its_documentation_says() -> None:
     assert (growth.name, growth.score, growth.tiers) == ("growth", "growth", ("declining", "steady", "growing"))
     assert (growth.cuts, growth.margin, growth.confirmation_ms) == ((0.2, 0.8), (0.25, 0.25), 14 * 86_400_000)
     assert (axis.name, axis.score, axis.tiers) == ("value", "value", ("small", "big", "vip"))
-    assert (axis.cut_rule, axis.cuts, axis.margin) == (CutRule.QUANTILES, (0.8, 0.95), (0.3, 0.5))
+    assert (axis.cut_rule, axis.cuts, axis.margin) == (CutRule.QUANTILES, (0.8, 0.95), (0.2, 0.6))
     assert axis.confirmation_ms == 0
     assert (DEFAULT.sweep_period_minutes, DEFAULT.horizon_periods) == (1_440, 3)
     assert (DEFAULT.half_lives_days, DEFAULT.behaviour_half_life_days) == ((14.0, 30.0, 90.0, 365.0), 30.0)
