@@ -64,11 +64,12 @@ ScoreFactory = Callable[[Policy], ScoreFunction]
 class ValueScore:
     """How big a customer is: what was spent of late and in the past year, and what will be spent, on a log scale.
 
-    score = (p (L(d3) + L(d4)) + L(E[n] E[m]) + s L(E'[n] E[m])) / 2, with L(x) = log1p(x / amount unit): d3 and d4 are
-    the net spends decayed with the policy's third and fourth half-life (90 and 365 days unless the policy says
-    otherwise), E[n] the purchases that the purchase model expects over the horizon, E'[n] those of the learned model,
-    E[m] the amount of the next basket, p and s how far past spends and labels count (`Scoring`). What the scoring has
-    no evidence for has the weight 0; before there are forecasts, p is 1.
+    score = (p (L(d3) + L(d4)) + L(E[n] E[m]) + s L(E'[n] E[m])) / (2 p + 1 + s), with L(x) = log1p(x / amount unit): d3
+    and d4 are the net spends decayed with the policy's third and fourth half-life (90 and 365 days unless the policy
+    says otherwise), E[n] the purchases that the purchase model expects over the horizon, E'[n] those of the learned
+    model, E[m] the amount of the next basket, p and s how far past spends and labels count (`Scoring`). It is a
+    weighted mean, so that scores stay on one scale whatever p and s are. What the scoring has no evidence for has the
+    weight 0; before there are forecasts, p is 1.
 
     Parameters
     ----------
@@ -115,7 +116,9 @@ def value_bases(outlook: Outlook) -> tuple[NDArray[np.float64], ...]:
 def value_of(outlook: Outlook) -> NDArray[np.float64]:
     """Give the value score, whether or not a policy has an axis of it; shape `(n,)`."""
     past, forecast = value_parts(outlook)
-    result: NDArray[np.float64] = 0.5 * (outlook.scoring.past_share * past + forecast)
+    scoring = outlook.scoring
+    total = 2.0 * scoring.past_share + float(scoring.has_seen_snapshots) + scoring.label_share
+    result: NDArray[np.float64] = (scoring.past_share * past + forecast) / total
     return result
 
 
@@ -249,7 +252,7 @@ def first_scoring(policy: Policy, functions: Mapping[str, ScoreFunction]) -> Sco
 def weights_for(
     functions: Mapping[str, ScoreFunction], evidence: Evidence, label_share: float = 1.0, past_share: float = 1.0
 ) -> dict[str, tuple[float, ...]]:
-    """Give the weights of all axes' terms for a scoring.
+    """Give the weights of all axes' terms for a scoring; those of log amounts add up to 1 where all terms are such.
 
     Parameters
     ----------
@@ -263,13 +266,16 @@ def weights_for(
         How far amounts that were spent count, in (0, 1].
     """
     shares = {Evidence.NONE: past_share, Evidence.SNAPSHOTS: 1.0, Evidence.LABELS: label_share}
-    return {
-        name: tuple(
-            0.0 if term.since > evidence else term.weight * (shares[term.since] if term.is_log_amount else 1.0)
-            for term in function.terms
-        )
-        for name, function in functions.items()
-    }
+    return {name: _weights_of(function.terms, evidence, shares) for name, function in functions.items()}
+
+
+def _weights_of(terms: Sequence[Term], evidence: Evidence, shares: Mapping[Evidence, float]) -> tuple[float, ...]:
+    weights = [
+        0.0 if term.since > evidence else term.weight * (shares[term.since] if term.is_log_amount else 1.0)
+        for term in terms
+    ]
+    total = sum(weights) if all(term.is_log_amount for term in terms) else 1.0
+    return tuple(weight / total for weight in weights)
 
 
 def build_functions(policy: Policy, factories: Mapping[str, ScoreFactory]) -> dict[str, ScoreFunction]:

@@ -49,8 +49,10 @@ from stream_app.learning.states import join_states, part_of
 CYCLE_DAYS = 28
 EXAMPLES_PER_CYCLE = 50_000
 """Budget of examples per 28 days."""
-SCORING_GROWTH = 1.2
+SCORING_GROWTH = 1.5
 """A new scoring is due when so many times the snapshots, or outcomes, of the last one have been seen."""
+WEEKLY_SCORING_GROWTH = 1.2
+"""And a week after the last one when so many times as many have: each re-scores everybody twice."""
 HISTORY_PER_HORIZON = 3
 """A label horizon of h needs a history of 3 h: a third to look back, a third to learn from, a third to wait."""
 STATE_VERSION = 5
@@ -167,7 +169,9 @@ class ScoringLearner:
         self._pending.add(SnapshotBlock(block.customer_ids, block.times_s, columns))
 
     def due_scoring(self, time_ms: int, version: int) -> Scoring | None:
-        """Give a new scoring when it is time for one: a fifth more snapshots or outcomes, or 28 days.
+        """Give a new scoring when it is time for one: half as many snapshots or outcomes again, or a fifth and a week.
+
+        At the latest after 28 days, if there are snapshots at all.
 
         Parameters
         ----------
@@ -178,8 +182,10 @@ class ScoringLearner:
         """
         switched_ms, snapshots, labels = self._switched
         known = self.label_count if self.label_count >= LABELS_MIN else 0
-        has_more = self._snapshot_count >= SCORING_GROWTH * snapshots or known >= max(SCORING_GROWTH * labels, 1)
-        if not self._snapshot_count or not (has_more or time_ms - switched_ms >= CYCLE_DAYS * MS_PER_DAY):
+        days = (time_ms - switched_ms) // MS_PER_DAY
+        growth = WEEKLY_SCORING_GROWTH if days >= DAYS_PER_WEEK else SCORING_GROWTH
+        has_more = self._snapshot_count >= growth * snapshots or known >= max(growth * labels, 1)
+        if not self._snapshot_count or not (has_more or days >= CYCLE_DAYS):
             return None
         self._switched = (time_ms, self._snapshot_count, known)
         count = self._models.count()

@@ -30,6 +30,7 @@ from stream_app.domain.scores import (
     weights_for,
 )
 from stream_app.engine import Engine
+from stream_app.learning.blending import PAST_SHARES
 from stream_app.learning.learner import Learner
 from tests.unit.test_scoring_switch import START_MS, batch_of
 
@@ -167,11 +168,24 @@ def test_expected_purchases_lie_between_formula_and_learned_count_by_how_far_tha
 
 @pytest.mark.parametrize("evidence", Evidence)
 def test_past_spends_count_by_their_share_and_alone_until_there_are_forecasts(evidence: Evidence) -> None:
-    recent, year, expected, _ = weights_for(FUNCTIONS, evidence, past_share=0.25)["value"]
+    recent, year, expected, learned = weights_for(FUNCTIONS, evidence, past_share=0.25)["value"]
 
-    assert recent == year == 0.125
-    assert expected == (0.0 if evidence is Evidence.NONE else 0.5)
+    assert recent == year
+    assert (expected, learned) == pytest.approx(
+        {Evidence.NONE: (0.0, 0.0), Evidence.SNAPSHOTS: (4 * recent, 0.0), Evidence.LABELS: (4 * recent, 4 * recent)}[
+            evidence
+        ]
+    )
     assert first_scoring(POLICY, FUNCTIONS).past_share == 1.0
+
+
+@pytest.mark.parametrize("evidence", Evidence)
+@pytest.mark.parametrize("past_share", PAST_SHARES)
+def test_value_stays_on_one_scale_whatever_its_terms_weigh(evidence: Evidence, past_share: float) -> None:
+    told = weights_for(FUNCTIONS, evidence, 0.3, past_share)
+
+    assert sum(told["value"]) == pytest.approx(1.0)
+    assert told["growth"] == weights_for(FUNCTIONS, evidence)["growth"]
 
 
 def test_the_value_of_a_snapshot_is_that_of_its_terms_at_any_share_of_past_spends(rows: RowBlock) -> None:
