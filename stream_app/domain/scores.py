@@ -274,7 +274,8 @@ def _weights_of(terms: Sequence[Term], evidence: Evidence, shares: Mapping[Evide
         0.0 if term.since > evidence else term.weight * (shares[term.since] if term.is_log_amount else 1.0)
         for term in terms
     ]
-    total = sum(weights) if all(term.is_log_amount for term in terms) else 1.0
+    # A score all of whose terms wait for evidence has no weights to add up.
+    total = (sum(weights) or 1.0) if all(term.is_log_amount for term in terms) else 1.0
     return tuple(weight / total for weight in weights)
 
 

@@ -333,7 +333,7 @@ class ScoringLearner:
         """Score what was predicted at the snapshots, before anything is learned from the outcome."""
         spend, baskets, history = outcomes
         assert self._first_ms is not None
-        value, buy, growth, purchases, expected_spend = found.columns[-_PREDICTIONS:-2]
+        value, buy, growth, purchases, expected_spend, _, _ = found.columns[-_PREDICTIONS:]
         previous = history[self._layout.places[f"spend_window_{self._periods}"]]
         past_ms = found.times_s * MS_PER_SECOND - self._periods * CYCLE_DAYS * MS_PER_DAY
         scored = ScoredOutcomes(

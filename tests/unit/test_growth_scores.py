@@ -18,10 +18,11 @@ from stream_app.domain.linear_score import LinearWeights, Stack, column_score, l
 from stream_app.domain.outlook import Customers, Outlook
 from stream_app.domain.population_model import PopulationModel
 from stream_app.domain.purchase_model import PurchaseParameters
-from stream_app.domain.reasons import Evidence
+from stream_app.domain.reasons import Evidence, spend_expected, spend_learned
 from stream_app.domain.rows import RowBlock, take_rows
 from stream_app.domain.scores import (
     SCORES,
+    ValueScore,
     build_functions,
     first_scoring,
     growth_probability_of,
@@ -186,6 +187,16 @@ def test_value_stays_on_one_scale_whatever_its_terms_weigh(evidence: Evidence, p
 
     assert sum(told["value"]) == pytest.approx(1.0)
     assert told["growth"] == weights_for(FUNCTIONS, evidence)["growth"]
+
+
+def test_a_score_all_of_whose_terms_wait_for_evidence_weighs_nothing_before() -> None:
+    class Waiting(ValueScore):
+        def __init__(self) -> None:
+            self.terms = (spend_expected(0.5, 84), spend_learned(0.5, 84))  # type: ignore[assignment]
+
+    told = {evidence: weights_for({"value": Waiting()}, evidence)["value"] for evidence in Evidence}
+
+    assert told == {Evidence.NONE: (0.0, 0.0), Evidence.SNAPSHOTS: (1.0, 0.0), Evidence.LABELS: (0.5, 0.5)}
 
 
 def test_the_value_of_a_snapshot_is_that_of_its_terms_at_any_share_of_past_spends(rows: RowBlock) -> None:
