@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,21 +100,33 @@ def test_topics_data_and_the_worker_go_over_an_encrypted_connection_with_a_passw
         worker.clear_away()
 
 
+async def refused(secured: SecuredListener) -> str:
+    """Give what is said when a log may not start, having looked that it leaves no connection open."""
+    before = open_sockets()
+    with pytest.raises(LogError) as caught:
+        await KafkaLog(secured.address, "app").start()
+    assert open_sockets() <= before
+    return str(caught.value)
+
+
+def open_sockets() -> int:
+    """Count the sockets of this process."""
+    links = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    return sum(os.readlink(link).startswith("socket:") for link in links if link.is_symlink())
+
+
 def test_a_wrong_password_is_refused_and_not_told(
     secured: SecuredListener, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"{PREFIX}PASSWORD", "battery staple")
-    with pytest.raises(LogError) as caught:
-        asyncio.run(KafkaLog(secured.address, "app").start())
-    assert "battery staple" not in str(caught.value)
+    assert "battery staple" not in asyncio.run(refused(secured))
 
 
 def test_a_broker_whose_certificate_nobody_knows_is_refused(
     secured: SecuredListener, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(f"{PREFIX}CA_FILE")
-    with pytest.raises(LogError):
-        asyncio.run(KafkaLog(secured.address, "app").start())
+    asyncio.run(refused(secured))
 
 
 def test_missing_rights_on_topics_are_faults(

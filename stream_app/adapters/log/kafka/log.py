@@ -15,6 +15,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from stream_app.adapters.log.errors import LogError
 from stream_app.adapters.log.kafka.clients import REQUEST_TIMEOUT_MS, common_settings, new_reader
+from stream_app.adapters.log.kafka.connections import connections_closed, watch_connections
 from stream_app.adapters.log.kafka.loop_thread import LoopThread
 from stream_app.adapters.log.kafka.writer import CLOSE_TIMEOUT_S, KafkaWriter, all_of, opened_producer, sent
 from stream_app.adapters.log.port import Bounds, LogRecord, Outgoing, TopicPartition, Writer
@@ -56,6 +57,7 @@ class KafkaLog:
 
     async def start(self) -> None:
         """Connect."""
+        watch_connections()
         self._admin = AIOKafkaAdminClient(**common_settings(self._bootstrap))
         self._committed_view = new_reader(self._bootstrap)
         self._full_view = new_reader(self._bootstrap, is_committed_only=False)
@@ -72,6 +74,7 @@ class KafkaLog:
             await writer.close()
         self._writers.clear()
         if self._writing is not None:
+            await self._writing.run(connections_closed())
             await self._writing.stop()
             self._writing = None
         clients = [self._appender, self._committed_view, self._full_view]
@@ -82,6 +85,7 @@ class KafkaLog:
         if self._admin is not None:
             await self._admin.close()
             self._admin = None
+        await connections_closed()
 
     async def writer(self, name: str) -> Writer:
         """Open the writer of an owner; from here on earlier ones of this name can commit no more."""
