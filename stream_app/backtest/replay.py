@@ -16,6 +16,7 @@ from stream_app.domain.effects import Effects
 from stream_app.domain.events import MS_PER_DAY, EventBatch
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.population import PopulationSketch
+from stream_app.domain.snapshots import dry_run_stride
 from stream_app.learning.learner import Learner
 
 BATCH_EVENTS_MAX = 8192
@@ -217,7 +218,8 @@ class Replay:
         knowledge = self.in_force = self.learner.renew(time_ms, sketches, full)
         scoring = self.learner.due_scoring(time_ms)
         if scoring is not None:
-            self.learner.switch(time_ms, scoring, self.shards.full_sketches(scoring, time_ms))
+            dry_runs = self.shards.full_sketches(scoring, time_ms, dry_run_stride(knowledge.sample_limit))
+            self.learner.switch(time_ms, scoring, dry_runs)
         renewed = time.perf_counter()
         for observer in self.observers:
             observer.on_day(time_ms, knowledge)

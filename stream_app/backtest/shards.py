@@ -87,9 +87,9 @@ class Shards:
         """One of each shard."""
         return [engine.sketch() for engine in self.engines]
 
-    def full_sketches(self, scoring: Scoring, time_ms: int) -> list[PopulationSketch]:
-        """One of each shard, with everybody scored as of a time (dry run)."""
-        return [engine.full_sketch(scoring, time_ms) for engine in self.engines]
+    def full_sketches(self, scoring: Scoring, time_ms: int, stride: int = 1) -> list[PopulationSketch]:
+        """One of each shard, as `Engine.full_sketch`."""
+        return [engine.full_sketch(scoring, time_ms, stride) for engine in self.engines]
 
     def scored(self, time_ms: int, knowledge: Knowledge) -> Iterator[ScoredBlock]:
         """Score everybody as of a time without changing anything."""

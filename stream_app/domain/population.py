@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_app.domain.compiled import compiled
 from stream_app.domain.knowledge import QUANTILE_STEPS, AxisKnowledge
 from stream_app.domain.policy import AxisPolicy, CutRule
 from stream_app.domain.rows import NOT_HELD
@@ -90,6 +91,17 @@ def merge_axis(sketches: Sequence[AxisSketch]) -> AxisSketch:
         term_sums=np.sum([sketch.term_sums for sketch in sketches], axis=0, dtype=np.int64),
         term_count=sum(sketch.term_count for sketch in sketches),
     )
+
+
+@compiled
+def sum_terms(terms: NDArray[np.float64], is_counted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Add score terms of shape `(n, n_terms)` up over the customers who are counted, in `TERM_UNIT`; `(n_terms,)`."""
+    sums = np.zeros(terms.shape[1], np.int64)
+    for row in range(len(terms)):
+        if is_counted[row]:
+            for place in range(terms.shape[1]):
+                sums[place] += np.int64(np.rint(terms[row, place] / TERM_UNIT))
+    return sums
 
 
 def move(histogram: NDArray[np.int64], old: NDArray[np.int32], new: NDArray[np.int32]) -> None:

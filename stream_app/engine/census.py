@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_app.domain.effects import Changes
 from stream_app.domain.events import MS_PER_DAY
-from stream_app.domain.population import TERM_UNIT, AxisSketch, PopulationSketch, move
+from stream_app.domain.population import AxisSketch, PopulationSketch, move, sum_terms
 from stream_app.domain.rating import AxisRating
 from stream_app.domain.rows import NOT_HELD, PROSPECT, UNRATED, RowBlock
 
@@ -86,7 +86,7 @@ class Census:
     def add_terms(self, axes: Sequence[AxisRating], is_rated: NDArray[np.bool_]) -> None:
         """Add the re-scores of a sweep to the term sums."""
         for place, axis in enumerate(axes):
-            self._sketches[place] = with_terms(self._sketches[place], axis.terms[is_rated])
+            self._sketches[place] = with_terms(self._sketches[place], axis.terms, is_rated)
 
     def restart_sums(self, last_tick_ms: int, *, is_switch: bool) -> None:
         """Begin the term sums anew after the first tick of a day, whose sweep was the last that renewal saw."""
@@ -104,7 +104,7 @@ class Census:
         ]
 
 
-def with_terms(sketch: AxisSketch, terms: NDArray[np.float64]) -> AxisSketch:
-    """Add re-scores to the term sums, as integers, so that neither order nor number of shards matters."""
-    sums = np.rint(terms / TERM_UNIT).astype(np.int64).sum(axis=0)
-    return AxisSketch(sketch.histogram, sketch.term_sums + sums, sketch.term_count + len(terms))
+def with_terms(sketch: AxisSketch, terms: NDArray[np.float64], is_counted: NDArray[np.bool_]) -> AxisSketch:
+    """Add some re-scores to the term sums, as integers, so that neither order nor number of shards matters."""
+    sums = sketch.term_sums + sum_terms(terms, is_counted)
+    return AxisSketch(sketch.histogram, sums, sketch.term_count + int(np.count_nonzero(is_counted)))

@@ -283,7 +283,7 @@ class Engine:
         """Tell the population as of the last re-score of each customer; term sums are of the sweeps of one day."""
         return self._census.sketch(self.scoring_version)
 
-    def full_sketch(self, scoring: Scoring, time_ms: int) -> PopulationSketch:
+    def full_sketch(self, scoring: Scoring, time_ms: int, stride: int = 1) -> PopulationSketch:
         """Score everybody as of a time without changing anything, under this or a candidate scoring (dry run).
 
         Parameters
@@ -292,13 +292,15 @@ class Engine:
             The scoring to try.
         time_ms
             Milliseconds since 1970-01-01 UTC; customers whose clock is later are scored as of their clock.
+        stride
+            Everybody (1), or only those whose turn of the 28-day cycle is a multiple of it (`dry_run_stride`).
 
         Returns
         -------
         PopulationSketch
-            Histograms and term sums of all rated customers.
+            Histograms and term sums of these customers, as far as they are rated.
         """
-        return self._rater.full_sketch(scoring, time_ms)
+        return self._rater.full_sketch(scoring, time_ms, stride)
 
     def scored(self, time_ms: int, knowledge: Knowledge) -> Iterator[ScoredBlock]:
         """Score everybody as of a time without changing anything, block by block in the order of rows."""

@@ -95,16 +95,16 @@ class Rater:
         self.census.move_buckets(buckets_before, standing.buckets)
         return axes, changes, places
 
-    def full_sketch(self, scoring: Scoring, time_ms: int) -> PopulationSketch:
-        """Score everybody as of a time without changing anything; see `Engine.full_sketch`."""
+    def full_sketch(self, scoring: Scoring, time_ms: int, stride: int) -> PopulationSketch:
+        """Score customers as of a time without changing anything; see `Engine.full_sketch`."""
         sketches = [AxisSketch.empty(len(function.terms)) for function in self.functions.values()]
-        for _, block in self.blocks():
+        for _, block in self.blocks(stride):
             rows = take_rows(block, np.flatnonzero(self.is_rated(block)))
             customers = Customers(rows, np.maximum(rows["clock_ms"], time_ms), scoring, self.layout)
             for place, (name, function) in enumerate(self.functions.items()):
                 terms, scores = weigh(function.bases(customers), scoring.weights[name])
                 np.add.at(sketches[place].histogram, bucket_of(scores, function.bucket_width), 1)
-                sketches[place] = with_terms(sketches[place], terms)
+                sketches[place] = with_terms(sketches[place], terms, np.ones(len(terms), dtype=np.bool_))
         return PopulationSketch(scoring.version, tuple(sketches))
 
     def scored(self, time_ms: int, knowledge: Knowledge) -> Iterator[ScoredBlock]:
@@ -125,9 +125,11 @@ class Rater:
             states = states_of(block["held"], is_rated)
             yield ScoredBlock(self.table.ids_of(row_numbers), block, scores, states, rank_tiers, customers.outlook)
 
-    def blocks(self) -> Iterator[tuple[NDArray[np.int64], RowBlock]]:
-        """Give the numbers and copies of all rows that are not erased, some at a time."""
+    def blocks(self, stride: int = 1) -> Iterator[tuple[NDArray[np.int64], RowBlock]]:
+        """Give numbers and copies of the rows that are not erased, or those of each so many turns, some at a time."""
         live = self.table.live_rows()
+        if stride > 1:
+            live = live[self.table.rows["turn"][live] % stride == 0]
         for start in range(0, len(live), CHUNK_ROWS):
             rows = live[start : start + CHUNK_ROWS]
             yield rows, self.table.gather(rows)

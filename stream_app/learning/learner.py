@@ -125,7 +125,8 @@ class Learner:
         scoring
             The new scoring, of the next version.
         dry_runs
-            `Engine.full_sketch(scoring, time_ms)` of every shard.
+            `Engine.full_sketch(scoring, time_ms, dry_run_stride(sample_limit))` of every shard, with the limit of the
+            knowledge in force.
 
         Returns
         -------

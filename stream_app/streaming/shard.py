@@ -19,6 +19,7 @@ from stream_app.domain.effects import Cause, Effects
 from stream_app.domain.events import MS_PER_DAY, EventBatch, Family
 from stream_app.domain.knowledge import Knowledge
 from stream_app.domain.policy import Policy
+from stream_app.domain.snapshots import dry_run_stride
 from stream_app.engine import Engine
 from stream_app.streaming.change_records import ChangeRecords
 from stream_app.streaming.draft import DRAFT_ROWS_MAX, Draft, DraftWriter
@@ -272,7 +273,11 @@ class Shard:
         self._answer(purpose, day, time_ms, knowledge)
 
     def _answer(self, purpose: SketchPurpose, day: int, time_ms: int, knowledge: Knowledge | None) -> None:
-        sketch = self.engine.sketch() if knowledge is None else self.engine.full_sketch(knowledge.scoring, time_ms)
+        if knowledge is None:
+            sketch = self.engine.sketch()
+        else:
+            stride = dry_run_stride(knowledge.sample_limit) if purpose is SketchPurpose.DRY_RUN else 1
+            sketch = self.engine.full_sketch(knowledge.scoring, time_ms, stride)
         message = SketchMessage(purpose, self.setup.partition, day, time_ms, sketch)
         self._draft.tell_learner([encode_sketch(message)])
 
