@@ -12,6 +12,10 @@ import pytest
 
 from stream_app.adapters.log.port import Log
 from stream_app.adapters.policy_file import load_policy
+from stream_app.domain.knowledge import Scoring
+from stream_app.domain.population import PopulationSketch
+from stream_app.engine import Engine
+from stream_app.learning import scoring_learner
 from stream_app.simulation.settings import ShopSettings
 from tests.streaming.harness import (
     FailingLog,
@@ -45,8 +49,21 @@ def expected(tmp_path: Path, partition_count: int) -> list[list[dict[str, object
     return partitions
 
 
-@pytest.mark.parametrize("partition_count", [1, 3])
-def test_a_backlog_gives_the_changes_of_a_backtest(tmp_path: Path, partition_count: int) -> None:
+@pytest.mark.parametrize(("partition_count", "examples"), [(1, 50_000), (3, 50_000), (3, 8)])
+def test_a_backlog_gives_the_changes_of_a_backtest(
+    tmp_path: Path, partition_count: int, examples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With few examples, dry runs are of some customers only."""
+    monkeypatch.setattr(scoring_learner, "EXAMPLES_PER_CYCLE", examples)
+    strides: set[int] = set()
+    sketched = Engine.full_sketch
+
+    def noted(engine: Engine, scoring: Scoring, time_ms: int, stride: int = 1) -> PopulationSketch:
+        strides.add(stride)
+        return sketched(engine, scoring, time_ms, stride)
+
+    monkeypatch.setattr(Engine, "full_sketch", noted)
+
     async def run() -> list[list[dict[str, object]]]:
         path = tmp_path / "log.db"
         new_log(path, partition_count)
@@ -60,6 +77,7 @@ def test_a_backlog_gives_the_changes_of_a_backtest(tmp_path: Path, partition_cou
     found = asyncio.run(run())
     assert sum(map(len, found)) > 60
     assert found == expected(tmp_path, partition_count)
+    assert (max(strides) > 1) == (examples < len({sale.customer_id for sale in sales()}))
 
 
 @pytest.mark.parametrize(("seed", "rows_max"), [(1, 8192), (2, 10)])

@@ -10,6 +10,7 @@ from stream_app.domain.events import MS_PER_DAY, EventBatch, Family, event_keys
 from stream_app.domain.identifiers import pack_ids
 from stream_app.domain.knowledge import Knowledge, Scoring
 from stream_app.domain.population import PopulationSketch
+from stream_app.domain.snapshots import SAMPLE_ALL, dry_run_stride
 from stream_app.engine import Engine
 from stream_app.learning.learner import Learner
 from tests.factories import make_policy
@@ -87,6 +88,31 @@ def test_a_switch_with_its_own_lines_moves_few_customers_and_says_why(shop: tupl
     assert len(effects.changes) < 0.03 * CUSTOMERS
     assert set(effects.changes.causes.tolist()) <= {Cause.CUT_POINT}
     assert engine.scoring_version == 2
+
+
+def test_a_dry_run_of_some_is_of_those_whose_turn_is_a_multiple(shop: tuple[Engine, Learner, int]) -> None:
+    engine, learner, now = shop
+    whole, part = (engine.full_sketch(louder(learner), now, stride).axes[0] for stride in (1, 3))
+
+    chosen = engine.table.rows["turn"] % 3 == 0
+    assert part.histogram.sum() == part.term_count == np.count_nonzero(chosen)
+    assert 0.3 < part.histogram.sum() / CUSTOMERS < 0.37
+    assert (part.histogram <= whole.histogram).all()
+
+
+def test_a_switch_by_a_dry_run_of_some_moves_few_customers(shop: tuple[Engine, Learner, int]) -> None:
+    engine, learner, now = shop
+    scoring = louder(learner)
+    knowledge = learner.switch(now, scoring, [engine.full_sketch(scoring, now, 3)])
+
+    assert len(engine.tick(now + MS_PER_DAY, knowledge).changes) < 0.03 * CUSTOMERS
+
+
+@pytest.mark.parametrize(
+    ("share", "stride"), [(1.0, 1), (0.2, 1), (0.126, 1), (0.125, 2), (0.05, 5), (0.0005, 500), (0.0, 1 << 30)]
+)
+def test_a_dry_run_scores_four_customers_for_each_example(share: float, stride: int) -> None:
+    assert dry_run_stride(max(int(share * SAMPLE_ALL), 1)) == stride
 
 
 def test_a_new_scoring_under_the_old_lines_would_be_a_storm(shop: tuple[Engine, Learner, int]) -> None:
