@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from stream_app.domain.compiled import compiled
 from stream_app.domain.knowledge import QUANTILE_STEPS, AxisKnowledge
 from stream_app.domain.policy import AxisPolicy, CutRule
-from stream_app.domain.rows import NOT_HELD
 
 BUCKET_COUNT = 1 << 15
 """Buckets of an axis; scores beyond the last edge count in the last bucket."""
@@ -104,12 +103,18 @@ def sum_terms(terms: NDArray[np.float64], is_counted: NDArray[np.bool_]) -> NDAr
     return sums
 
 
-def move(histogram: NDArray[np.int64], old: NDArray[np.int32], new: NDArray[np.int32]) -> None:
-    """Take each customer out of the old bucket and put it into the new one; `NOT_HELD` is no bucket."""
-    if (old == NOT_HELD).any():
-        old = old[old != NOT_HELD]
-    np.subtract.at(histogram, old, 1)
-    np.add.at(histogram, new, 1)
+@compiled
+def move(histogram: NDArray[np.int64], old: NDArray[np.int32], new: NDArray[np.int32], axis: int) -> None:
+    """Take customers out of their old bucket of an axis, if they have one (0 or more), and put them into the new one.
+
+    Shape `(n, n_axes)` each.
+    """
+    for row in range(len(old)):
+        before, after = old[row, axis], new[row, axis]
+        if before != after:
+            if before >= 0:
+                histogram[before] -= 1
+            histogram[after] += 1
 
 
 def cut_at(histogram: NDArray[np.int64], quantiles: NDArray[np.float64], bucket_width: float) -> NDArray[np.float64]:

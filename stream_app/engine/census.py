@@ -78,10 +78,8 @@ class Census:
 
     def move_buckets(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> None:
         """Move customers between buckets; shape `(n, n_axes)` each."""
-        has_moved = before != after
         for place, sketch in enumerate(self._sketches):
-            own = has_moved[:, place]
-            move(sketch.histogram, before[own, place], after[own, place])
+            move(sketch.histogram, before, after, place)
 
     def add_terms(self, axes: Sequence[AxisRating], is_rated: NDArray[np.bool_]) -> None:
         """Add the re-scores of a sweep to the term sums."""

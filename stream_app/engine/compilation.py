@@ -12,7 +12,7 @@ from stream_app.domain.history import FeatureLayout
 from stream_app.domain.knowledge import Scoring
 from stream_app.domain.linear_score import LinearWeights, column_score
 from stream_app.domain.outlook import Customers
-from stream_app.domain.population import sum_terms
+from stream_app.domain.population import BUCKET_COUNT, move, sum_terms
 from stream_app.domain.rating import Standing
 from stream_app.domain.rows import HALF_LIFE_COUNT, row_dtype
 from stream_app.domain.table import CustomerTable
@@ -44,5 +44,7 @@ def _use_once(count: int) -> None:
     ones = np.ones(len(BASE_NAMES))
     scores = column_score(LinearWeights(ones, ones, ones, 0.0), customers.outlook.features[: len(ones)])
     rescores = Rescores(np.arange(count), np.ones(count, np.bool_), scores, times_ms, Cause.EVENT)
+    standing = Standing.of(rows)
+    move(np.zeros(BUCKET_COUNT, np.int64), standing.buckets.copy(), standing.buckets, 0)
     sum_terms(np.zeros((count, 1)), np.ones(count, np.bool_))
-    settle(Standing.of(rows).tiers[0], rescores, None, 0, 1.0)
+    settle(standing.tiers[0], rescores, None, 0, 1.0)

@@ -104,8 +104,10 @@ def test_percentiles_say_how_many_are_below() -> None:
 
 def test_moving_customers_takes_them_out_of_their_old_bucket() -> None:
     histogram = np.zeros(BUCKET_COUNT, dtype=np.int64)
-    move(histogram, np.array([NOT_HELD, NOT_HELD], dtype=np.int32), np.array([3, 3], dtype=np.int32))
-    move(histogram, np.array([3], dtype=np.int32), np.array([7], dtype=np.int32))
+    nobody, three, seven = (np.array([[bucket, 9]], dtype=np.int32) for bucket in (NOT_HELD, 3, 7))
+    move(histogram, np.repeat(nobody, 2, axis=0), np.repeat(three, 2, axis=0), 0)
+    move(histogram, three, seven, 0)
+    move(histogram, three, three, 0)
 
     assert (histogram[3], histogram[7], histogram.sum()) == (1, 1, 2)
 
