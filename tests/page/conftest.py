@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from stream_app.adapters.log.port import Outgoing
 from stream_app.simulation.settings import ShopSettings
@@ -33,6 +33,8 @@ ODD_IDS = {
     "c00000271": "x" * 256,
 }
 RECORDS_PER_STEP = 12
+PATIENCE_MS = 60_000
+"""How long a page may take on a machine that has other things to do; what never comes is missed all the same."""
 LIVE_SHARE = 0.1
 """Of the shop's steps, so many are told only when a test wants to see something happen."""
 
@@ -46,6 +48,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail(CHROMIUM_MISSING, pytrace=False)
         pytest.skip(CHROMIUM_MISSING)
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield browser
@@ -105,7 +108,7 @@ class Visitor:
         self._contexts.append(context)
         self._own = address.split("/")[2]
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: self._hear(message.type, message.text))
         page.on("pageerror", lambda error: self._heard.append(f"error: {error}"))
         page.on("dialog", lambda dialog: self._heard.append(f"dialog: {dialog.message}"))
