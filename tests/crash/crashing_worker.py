@@ -1,7 +1,8 @@
 """A worker that kills itself at a chosen point, or does without transactions; run as a script in place of the command.
 
 Variables of the environment: CRASH_POINT and CRASH_COUNT say where and at which time it happens, CRASH_ROWS_MAX makes
-commits small, and WITHOUT_TRANSACTIONS=1 takes the protection out.
+commits small, CRASH_FOREIGN_S says how long transactions of others are waited for, and WITHOUT_TRANSACTIONS=1 takes the
+protection out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stream_app.adapters.log.port import Outgoing, TopicPartition
-from stream_app.streaming import hosting, shard, shard_task, state_reader, worker
+from stream_app.streaming import hosting, recovery, shard, shard_task, state_reader, worker
 
 POINTS = (
     "after_decode",
@@ -139,6 +140,8 @@ def main() -> None:
     if "CRASH_ROWS_MAX" in os.environ:
         rows_max = int(os.environ["CRASH_ROWS_MAX"])
         vars(hosting)["WorkerSetup"] = functools.partial(worker.WorkerSetup, rows_max=rows_max)
+    if "CRASH_FOREIGN_S" in os.environ:
+        vars(recovery)["FOREIGN_TRANSACTION_S"] = float(os.environ["CRASH_FOREIGN_S"])
     if os.environ.get("WITHOUT_TRANSACTIONS") == "1":
         _take_transactions_out(fuse)
     else:

@@ -107,7 +107,8 @@ def test_a_transaction_of_a_stranger_is_named_and_recovery_goes_on_when_it_ends(
         await stranger.start()
         await stranger.begin_transaction()
         await stranger.send_and_wait(state, b"open", partition=0)
-        worker = world.start_worker()
+        # It tries four times, each as long as it waits for the transaction.
+        worker = world.start_worker(CRASH_FOREIGN_S="5")
         while worker.poll() is None:
             await asyncio.sleep(0.1)
         assert worker.returncode == EXIT_TRY_AGAIN, world.output()
